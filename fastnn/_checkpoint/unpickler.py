@@ -549,8 +549,9 @@ def unrestricted(base: Any) -> Any:
         def __init__(self, file: IO[bytes], storage: FindStorage, **options: Any) -> None:
             super().__init__(file, **options)
             self._storages = _Storages(storage)
-            # The exception raised by an import.
+            # The exception raised by an import, and that raised by a storage.
             self._theirs: Exception | None = None
+            self._of_storage: Exception | None = None
 
         def load(self) -> Any:
             try:
@@ -558,12 +559,19 @@ def unrestricted(base: Any) -> Any:
             except _PASSED_ON:
                 raise
             except Exception as error:
+                if error is self._of_storage:
+                    # Of the archive, though its last line is in zipfile: the caller knows whether the file was read.
+                    raise
                 if error is self._theirs or not isinstance(error, _KINDS) or _is_of_other_code(error):
                     raise Raised(error) from None
                 raise damaged(f"the pickle is damaged, or a call in it failed: {error!r}", error) from error
 
         def persistent_load(self, pid: Any) -> Storage:
-            return self._storages.load(pid)
+            try:
+                return self._storages.load(pid)
+            except Exception as error:
+                self._of_storage = error
+                raise
 
         def find_class(self, module: str, name: str) -> Any:
             module, name = python_3_name(module, name)

@@ -274,6 +274,9 @@ def _linear(x: Any, weight: Any, bias: Any = None) -> Any:
 
 
 def _where(condition: Any, input: Any, other: Any) -> Any:
+    if condition._data.dtype.kind == "c" and isinstance(input, Tensor) and input._data.dtype == np.bool_:
+        # The method: the tensor, the condition, the other tensor.
+        condition, input = input, condition
     if condition._data.dtype != np.bool_:
         raise RuntimeError(
             f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}"
@@ -401,7 +404,7 @@ for _name in ("add", "sub", "mul", "div", "pow", "masked_fill", "sigmoid", "rsqr
     TABLE[f"{_name}_"] = _into(TABLE[_name])
 TABLE["fill_"] = _into(_of_kind)
 TABLE["copy_"] = _into(lambda x, source: source)
-TABLE["__matmul__"] = TABLE["matmul"]
+TABLE["__matmul__"], TABLE["__ipow__"] = TABLE["matmul"], TABLE["pow_"]
 for _name, (_operate, _is_swapped) in _OPERATORS.items():
     TABLE[_name] = _operator(_operate, _is_swapped)
 # Operations that move elements, or ask for the shape and the memory: the function itself, whose results are complex.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import operator
 import pickle
 
 import numpy as np
@@ -90,7 +91,10 @@ def test_arguments_by_name_and_in_place():
         (fastnn.sum(input=t, dim=0), a.sum(0)), (t.sum(axis=1, keepdims=True), a.sum(1, keepdims=True)),
         (fastnn.add(input=t, other=1j, alpha=2), a + 2j), (t.pow(exponent=2), a**2), (t.div(other=2j), a / 2j),
         (fastnn.where(condition=mask, input=t, other=t.conj()), np.where(mask.numpy(), a, a.conj())),
-        (t.var(1, unbiased=False), a.var(1)), (t.var(False), a.var()), (t.std(0), a.std(0, ddof=1)),
+        (t.where(mask, t.conj()), np.where(mask.numpy(), a, a.conj())),
+        (t.where(condition=mask, other=0), a * mask.numpy()),
+        (operator.ipow(t.clone(), 2), a**2), (t.var(1, unbiased=False), a.var(1)),
+        (t.var(False), a.var()), (t.std(0), a.std(0, ddof=1)),
         (fastnn.cumsum(t, dim=1, dtype=fastnn.complex128), a.cumsum(1)), (t.sum(dtype=fastnn.float32), a.real.sum()),
         (t.masked_fill(mask, 2j), np.where(mask.numpy(), 2j, a)), (t.new_full((2,), 3), [3 + 0j] * 2),
         (t.masked_select(mask), a[mask.numpy()]), (fastnn.full_like(t, 1j), np.full((2, 2), 1j)),

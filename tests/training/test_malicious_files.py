@@ -231,3 +231,15 @@ def test_objects_without_an_end(instructions):
     """Neither their hashes nor their texts are computed, which would take years."""
     with pytest.raises(pickle.UnpicklingError):
         fastnn.load(zipped(harmful(instructions), r0=bytes(16)))
+
+
+def test_a_damaged_header_of_a_record():
+    """Its name is no text: zipfile raises UnicodeDecodeError, whether classes may be imported or not."""
+    data = zipped(harmful(_rebuilt(b"bool")), r0=bytes(4)).getvalue()
+    at = data.index(b"archive/data/0")
+    # The names are UTF-8 by the flag in both headers; that of the record itself has another byte.
+    start = at - 30
+    data = data[: start + 6] + b"\x00\x08" + data[start + 8 : at] + b"\xff" + data[at + 1 :]
+    for weights_only in (True, False):
+        with pytest.raises(pickle.UnpicklingError, match="damaged"):
+            fastnn.load(io.BytesIO(data), weights_only=weights_only)
