@@ -14,27 +14,32 @@ from fastnn.kernels.runtime.launcher import is_tracing
 
 
 def cpu_limit() -> float:
-    """The CPUs that the control group of this process may use, as in a container; 0 without a limit."""
+    """The CPUs that the control groups of this process may use, as in a container; 0 without a limit."""
+    limits = []
     for folder in _groups():
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
             quota, period = (folder / "cpu.max").read_text().split()
             if quota != "max":
-                return int(quota) / int(period)
-        with contextlib.suppress(OSError, ValueError):
+                limits.append(int(quota) / int(period))
+        with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
             quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
             if int(quota) > 0:
-                return int(quota) / int(period)
-    return 0.0
+                limits.append(int(quota) / int(period))
+    # A group can have more than a group around it, which counts for both.
+    return min(limits, default=0.0)
 
 
 def _groups() -> list[Path]:
+    """The folders of the control groups of this process, and of those around them."""
     root = Path("/sys/fs/cgroup")
     found = [root, root / "cpu"]
     with contextlib.suppress(OSError, ValueError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
             _, names, path = line.split(":", 2)
             if names == "" or "cpu" in names.split(","):
-                found.insert(0, root / ("cpu" if names else "") / path.lstrip("/"))
+                top = root / ("cpu" if names else "")
+                inner = top / path.lstrip("/")
+                found += [folder for folder in (inner, *inner.parents) if folder.is_relative_to(top)]
     return found
 
 

@@ -213,13 +213,17 @@ def test_number_of_threads():
     [
         ({"cpu.max": "150000 100000\n"}, 1.5), ({"cpu.max": "max 100000\n"}, 0.0), ({}, 0.0), ({"cpu.max": "x"}, 0.0),
         ({"cpu.cfs_quota_us": "50000\n", "cpu.cfs_period_us": "100000\n"}, 0.5),
-        ({"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"}, 0.0),
+        ({"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"}, 0.0), ({"cpu.max": "100000 0\n"}, 0.0),
+        ({"inner/cpu.max": "max 100000\n", "cpu.max": "200000 100000\n"}, 2.0),
+        ({"inner/cpu.max": "400000 100000\n", "cpu.max": "200000 100000\n"}, 2.0),
+        ({"inner/cpu.max": "100000 100000\n", "cpu.max": "200000 100000\n"}, 1.0),
     ],
 )  # fmt: skip
 def test_the_limit_of_a_container_limits_threads(files, limit, tmp_path, monkeypatch):
     for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
-    monkeypatch.setattr(thread_count, "_groups", lambda: [tmp_path / "nonesuch", tmp_path])
+    monkeypatch.setattr(thread_count, "_groups", lambda: [tmp_path / "nonesuch", tmp_path / "inner", tmp_path])
     monkeypatch.setattr(thread_count.config, "NUMBA_NUM_THREADS", 8)
     monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
     assert thread_count.cpu_limit() == limit
