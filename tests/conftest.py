@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -60,6 +61,9 @@ _executor = ThreadPoolExecutor(1)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
+    # As `fastnn run`: the graphs of tests are freed without the collector.
+    first, *others = gc.get_threshold()
+    gc.set_threshold(10 * first, *others)
     if len(session.items) < _MANY or session.config.option.collectonly or (os.cpu_count() or 1) < 2:
         return
     command = [sys.executable, str(Path(__file__).with_name("compile_ahead.py"))]

@@ -91,8 +91,8 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the memory of a p
 @pytest.mark.parametrize(
     ("make", "times"),
     [
-        (plain_loop, count(1000, 8000, 50_000)), (compiled_step, count(1000, 8000, 50_000)),
-        (epochs_of_fit, count(140, 1000, 10_000)), (failing_step, count(200, 1000, 10_000)),
+        (plain_loop, count(400, 8000, 50_000)), (compiled_step, count(400, 8000, 50_000)),
+        (epochs_of_fit, count(125, 1000, 10_000)), (failing_step, count(140, 1000, 10_000)),
     ],
 )  # fmt: skip
 def test_steps_do_not_grow(make: Callable[[], Callable[[], object]], times: int) -> None:
@@ -117,7 +117,7 @@ def test_models_that_are_dropped_leave_nothing() -> None:
             for _ in range(3):
                 model(x)
 
-    assert_no_growth(use, count(130, 600, 5000))
+    assert_no_growth(use, count(115, 600, 5000))
 
 
 # -- Ctrl-C -----------------------------------------------------------------------------------
