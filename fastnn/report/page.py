@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from fastnn._core.atomic_file import replacing
 from fastnn.report.class_sections import calibration, classes, confusion
 from fastnn.report.fit_sections import fits
 from fastnn.report.head import tiles
@@ -172,7 +173,8 @@ def write_report(
         feature_names=feature_names, target_name=target_name, settings=settings, profile=profile, title=title,
         image_shape=image_shape,
     )  # fmt: skip
-    path.write_text(page, encoding="utf-8")
+    with replacing(path) as file:
+        file.write(page.encode())
     return path
 
 
