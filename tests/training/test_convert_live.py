@@ -18,6 +18,7 @@ pytestmark = pytest.mark.torch
 # Makers of the modules that take arguments; the others are made without any.
 MODULES: dict[str, list[Any]] = {
     "AlphaDropout": [lambda nn: nn.AlphaDropout(0.2)],
+    "SyncBatchNorm": [lambda nn: nn.SyncBatchNorm(5, momentum=0.3), lambda nn: nn.SyncBatchNorm(5, affine=False)],
     "BatchNorm1d": [
         lambda nn: nn.BatchNorm1d(5, momentum=0.3, eps=1e-3),
         lambda nn: nn.BatchNorm1d(5, affine=False, momentum=None),
