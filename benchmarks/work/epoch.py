@@ -1,7 +1,7 @@
 """One epoch over rows in memory, in a given order: gather, forward, softmax cross-entropy, backward and Adam.
 
-Each library in its best style: ``step.run`` of fastnn's compiled step and, beside it, ``fit``; JAX with ``lax.scan``
-over the epoch inside one ``jit``; PyTorch's loop. The losses of all steps are returned.
+Each library in its best style: ``step.run`` of fastnn's compiled step, JAX's ``lax.scan`` over the epoch inside one
+``jit``, PyTorch's loop. Each returns the losses of all steps.
 """
 
 from __future__ import annotations

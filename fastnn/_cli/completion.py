@@ -30,7 +30,7 @@ def _completion(options: argparse.Namespace) -> int:
     parser = _parser()
     for action in _actions(parser):
         if action.metavar in ("FILE", "FILE.html", "FILE.onnx", "DATA", "MODEL", "PART") or action.dest == "script":
-            action.complete = shtab.FILE  # type: ignore[attr-defined]
+            action.complete = shtab.FILE  # type: ignore[attr-defined]  # shtab reads it
     print(shtab.complete(parser, options.shell))
     return 0
 

@@ -1,4 +1,4 @@
-"""The groups of processes: how they begin and end, and who is in them."""
+"""Groups of processes: their start, their end and their members."""
 
 from __future__ import annotations
 

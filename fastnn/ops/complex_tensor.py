@@ -91,7 +91,7 @@ def _check_detached(*tensors: Any) -> None:
 
 
 def _common(a: Any, b: Any) -> np.dtype:
-    """The dtype of an operation on two operands of which one is complex, by PyTorch's rules."""
+    """The dtype of an operation on two operands, at least one complex, by PyTorch's rules."""
     kinds, ranks = [], []
     for x in (a, b):
         if isinstance(x, Tensor):
@@ -117,7 +117,7 @@ def _common(a: Any, b: Any) -> np.dtype:
 
 
 def result_dtype(a: Any, b: Any) -> dtype:
-    """The dtype of an operation on two operands of which one is complex."""
+    """The dtype of an operation on two operands, at least one complex."""
     return _NAMES[_common(a, b)]
 
 
@@ -127,7 +127,7 @@ def _array(x: Any, kind: np.dtype) -> Any:
 
 
 def binary(operate: Callable[..., Any], a: Any, b: Any) -> Any:
-    """``operate(a, b)`` of tensors and numbers of which one is complex."""
+    """``operate(a, b)`` of tensors and numbers, at least one complex."""
     _check_detached(a, b)
     if operate is np.subtract:
         _check_subtraction(a, b)

@@ -568,7 +568,7 @@ def _callbacks(given: Any) -> tuple[Callable[[Epoch], Any], ...]:
 
 
 def _is_stopped_by(callbacks: Sequence[Callable[[Epoch], Any]], epoch: Epoch) -> bool:
-    """Whether one of the callbacks, all of which are called, returns True."""
+    """Call all callbacks; return whether one returns True."""
     return any([callback(epoch) is True for callback in callbacks])  # noqa: C419  # all are called
 
 

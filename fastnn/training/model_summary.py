@@ -262,7 +262,7 @@ class _Calls:
         return row
 
     def walk(self, module: Module, name: str, depth: int) -> None:
-        """Rows of a module and all below it, of which none was called; shared modules at each of their places."""
+        """Rows of a module and all below it if none was called; shared modules at each of their places."""
         row = self._row(module, name, depth)
         for child_name, child in module._modules.items():
             if child is not None:

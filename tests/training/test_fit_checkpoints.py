@@ -93,7 +93,7 @@ def stop_in(epoch: int) -> Callable[[Any], None]:
 def run(make: Callable[[nn.Module], dict[str, Any]], extra: bool, callbacks: tuple[Any, ...] = (), **more: Any) -> Any:
     m = model(extra)
     options = make(m)
-    # What the program did before: other numbers in each run, of which nothing may depend after resuming.
+    # Other random numbers were drawn before in each run; a resumed run must not depend on them.
     seed = 99 if more.get("resume") else 5
     fastnn.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002  # the state that programs use

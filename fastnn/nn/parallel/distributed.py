@@ -423,7 +423,7 @@ class DistributedDataParallel(Module, Joinable):
         return self.process_group
 
     def _agree(self, is_active: bool) -> bool:
-        """Exchange who has a batch, and what it does with it; whether there is a reduction of gradients."""
+        """Tell the other ranks whether this one has a batch and trains on it; return whether gradients are reduced."""
         mine = [is_active, is_active and self._syncs_gradients(), is_active and self._syncs_buffers()]
         active, gradients, buffers = all_of(mine, self.process_group, "join").T
         if buffers.any():
