@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -12,27 +11,12 @@ from numba.core import registry
 from numba.extending import intrinsic
 
 from fastnn.kernels.runtime.cache import remembered
-
-_PROBE = """
-declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)
-define void @probe(<16 x float>* %a, <16 x float>* %b) {
-  %x = load <16 x float>, <16 x float>* %a
-  %y = load <16 x float>, <16 x float>* %b
-  %z = call <16 x float> @llvm.fma.v16f32(<16 x float> %x, <16 x float> %y, <16 x float> %y)
-  store <16 x float> %z, <16 x float>* %a
-  ret void
-}
-"""
+from fastnn.kernels.runtime.cpu import find_vectors
 
 
 @functools.cache
 def vector_bytes() -> int:
-    """Bytes in a vector register of the CPU that Numba compiles for: 64, 32 or 16.
-
-    Only the compiler knows the abilities of a CPU given by NUMBA_CPU_NAME and NUMBA_CPU_FEATURES (the
-    name alone leaves this CPU's features on), so a multiply-add of 64 bytes is compiled and its
-    registers are read from the assembly. AVX without fused multiply-add counts as 16.
-    """
+    """Bytes in a vector register of the CPU that Numba compiles for: 64, 32 or 16."""
     return _probe()[0]
 
 
@@ -46,20 +30,7 @@ def has_fma() -> bool:
 def _probe() -> tuple[int, bool]:
     """Cached on disk: LLVM's code generator takes 13 MB, which a process with a warm cache does not need otherwise."""
     codegen = registry.cpu_target.target_context.codegen()
-    return remembered("vectors", codegen, lambda: _read_vectors(_assembly(codegen)))
-
-
-def _assembly(codegen: Any) -> str:
-    module = llvm.parse_assembly(_PROBE.replace("<16 x float>*", "ptr"))
-    module.triple = codegen._tm.triple
-    return str(codegen._tm.emit_assembly(module))
-
-
-def _read_vectors(assembly: str) -> tuple[int, bool]:
-    fused = "vfmadd" in assembly or "fmla" in assembly
-    if "zmm" in assembly:
-        return 64, fused
-    return 32 if "ymm" in assembly and "vfmadd" in assembly else 16, fused
+    return remembered("vectors", codegen, lambda: find_vectors(codegen))
 
 
 def has_masks(size: int) -> bool:

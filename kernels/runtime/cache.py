@@ -35,6 +35,10 @@ from numba.core.caching import _Cache
 from numba.core.runtime import _nrt_python
 from numba.core.serialize import dumps
 
+from fastnn.kernels.runtime import lowered
+from fastnn.kernels.runtime.cpu import find_vectors
+from fastnn.kernels.runtime.lowered import hash_of_sources
+
 # Variables that change the generated code, as they were when fastnn was imported.
 overrides = {name: value for name, value in os.environ.items() if name.startswith("FASTNN_GEMM_")}
 
@@ -58,8 +62,7 @@ def source_key() -> str:
     digest = hashlib.sha256()
     for part in (sys.version, numba.__version__, llvmlite.__version__, np.__version__):
         digest.update(part.encode() + b"\0")
-    for path in sorted(_KERNELS.rglob("*.py")):
-        digest.update(path.relative_to(_KERNELS).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(hash_of_sources(_KERNELS).encode())
     digest.update(repr(sorted(overrides.items())).encode())
     return digest.hexdigest()[:16]
 
@@ -110,15 +113,23 @@ def _prune(root: Path, current: Path) -> None:
             continue
 
 
+def _settings() -> list[Any]:
+    # Numba reads its variables again before it compiles, so these are the current values, not those at import.
+    return [getattr(config, setting, None) for setting in _NUMBA_SETTINGS]
+
+
+def settings_text() -> str:
+    """All settings that change code."""
+    return repr((sorted(overrides.items()), _settings()))
+
+
 def _path(name: str, what: str, codegen: Any) -> Path | None:
     """The path of a file for this CPU in the cache folder, existing or not."""
     folder = cache_folder()
     if folder is None:
         return None
-    # Numba reads its variables again before it compiles, so these are the current values, not those at import.
-    settings = [getattr(config, setting, None) for setting in _NUMBA_SETTINGS]
     # magic_tuple: target triple, CPU name, CPU features.
-    key = repr((name, what, codegen.magic_tuple(), settings))
+    key = repr((name, what, codegen.magic_tuple(), _settings()))
     return folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.bin"
 
 
@@ -209,6 +220,19 @@ class _MachineCode:
         return int(self._engine.get_function_address(name))
 
 
+@functools.cache
+def _vectors(codegen: Any) -> tuple[int, bool]:
+    return find_vectors(codegen)
+
+
+def _machine_code(text: str, codegen: Any) -> bytes:
+    """LLVM's machine code for the CPU, from optimised code for CPUs of its kind."""
+    module = llvm.parse_assembly(text)
+    module.triple, module.data_layout = codegen._tm.triple, str(codegen._tm.target_data)
+    module.verify()
+    return bytes(codegen._tm.emit_object(module))
+
+
 def _content(data: Any) -> tuple[Any, ...]:
     """The contents of a file: machine code, external names, functions to call first, and the Python interface."""
     library, description = data.library, data.fndesc
@@ -265,18 +289,34 @@ class CompiledCache(_Cache):
         return path is not None and path.exists()
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        result = self._load(self._file(sig, target_context), target_context)
+        path = self._file(sig, target_context)
+        result = self._load(_read(path), target_context)
         if result is None:
-            target_context.refresh()
             self._started = time.perf_counter()
             self._report(self._name, None)
+            result = self._finish_lowered(path, sig, target_context)
+        if result is None:
+            target_context.refresh()
         return result
 
-    def _load(self, path: Path | None, context: Any) -> Any:
-        payload = _read(path)
-        if payload is None:
+    def _finish_lowered(self, path: Path | None, signature: Any, context: Any) -> Any:
+        """The kernel from the code that is shipped with fastnn; None if this kernel or CPU has none."""
+        origin = lowered.Origin(_vectors(context.codegen()), settings_text())
+        found = lowered.find(self._name, origin)
+        if found is None:
             return None
-        code, externals, functions, description, environment, signature = payload
+        text, interface = found
+        content = (_machine_code(text, context.codegen()), *interface)
+        result = self._load(content, context)
+        if result is not None and str(result.signature) == str(signature):
+            self._save(path, lambda: content)
+            return result
+        return None
+
+    def _load(self, content: Any, context: Any) -> Any:
+        if content is None:
+            return None
+        code, externals, functions, description, environment, signature = content
         for function in functions:
             function()
         _name_allocator()
@@ -294,13 +334,14 @@ class CompiledCache(_Cache):
         )  # fmt: skip
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        self._report(self._name, time.perf_counter() - self._started)
-        path = self._file(sig, data.target_context)
-        if path is None:
-            return
         if data.library.has_dynamic_globals and _uses_addresses(data.library):
             raise RuntimeError(f"kernel {self._name} holds an address of this process and cannot be cached")
-        _write(path, _content(data))
+        self._save(self._file(sig, data.target_context), lambda: _content(data))
+
+    def _save(self, path: Path | None, content: Callable[[], Any]) -> None:
+        self._report(self._name, time.perf_counter() - self._started)
+        if path is not None:
+            _write(path, content())
 
     def enable(self) -> None:
         """The cache is always on; Numba's interface requires the method."""
