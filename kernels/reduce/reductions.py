@@ -85,9 +85,11 @@ def finish_parts(out: np.ndarray, work: np.ndarray, blocks: int) -> None:
     launch(_FINISH[out.dtype], 1, (out, work), blocks)
 
 
-def check_scalar(name: str, out: np.ndarray, dtype: np.dtype) -> None:
-    """Raise unless ``out`` can hold one number of ``dtype``."""
-    check_output(name, out, dtype, out.shape if type(out) is np.ndarray and out.size == 1 else ())
+def requested(outputs: tuple[np.ndarray | None, ...], other: np.ndarray) -> tuple[list[np.ndarray], int]:
+    """The outputs, with ``other`` in place of None, and a bit for each that is not None, the lowest for the first."""
+    # An array that is not requested is not used; any address works.
+    arrays = [other if a is None else a for a in outputs]
+    return arrays, sum([1 << i for i, a in enumerate(outputs) if a is not None])
 
 
 def new_work(blocks: int) -> np.ndarray:
