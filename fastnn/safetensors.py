@@ -147,7 +147,7 @@ def _overlapping(tensors: dict[str, Tensor]) -> list[set[str]]:
 def _duplicates(state: dict[str, Tensor], preferred: Any = ()) -> dict[str, list[str]]:
     """For each tensor under several names the name to keep, and the others.
 
-    Raises: RuntimeError for tensors that overlap, of which none is all of their memory.
+    Raises: RuntimeError for tensors that overlap if none of them is all of their memory.
     """
     found = {}
     for names in _overlapping(state):
@@ -333,7 +333,7 @@ class safe_open:
         return found
 
     def get_slice(self, name: str) -> _Slice:
-        """A tensor of which parts are read by indexing.
+        """A tensor whose parts are read by indexing.
 
         Raises: safetensors.SafetensorError for a name that is not in the file.
         """

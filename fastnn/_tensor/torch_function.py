@@ -245,7 +245,7 @@ def _call(func: Any, args: Any, kwargs: Any, asked: list[Any]) -> Any:
 
 
 def _entry(original: Callable[..., Any], func: Any) -> Callable[[Any, Any], Any]:
-    """The new work of a function: ``func`` is what subclasses get."""
+    """The new work of a function; subclasses are given ``func``."""
     state, known, entered = _state, _asks, _entered
 
     def run(args: Any, kwargs: Any) -> Any:
