@@ -384,7 +384,7 @@ class _Slice:
         _dtype(self._name, self.get_dtype())
         simple = _simple(index, self.get_shape())
         if simple is None:
-            # What the library does not read in parts, and indices that are wrong.
+            # Dtypes that the library does not read in parts, and wrong indices.
             return _wrap(_writable(np.asarray(self._part[...])))[index]
         return _wrap(_writable(np.asarray(self._part[simple])))
 

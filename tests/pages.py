@@ -80,7 +80,7 @@ def blocks(text: str) -> list[Block]:
 
 
 def mistakes(text: str) -> list[str]:
-    """What a page has to say of its blocks and does not."""
+    """Mistakes in the blocks of a page."""
     wrong = []
     for block in blocks(text):
         if block.language not in DATA | RUN:

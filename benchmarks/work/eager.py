@@ -1,6 +1,6 @@
 """Single operations of tensors, nothing captured: forward, and backward where there is one, at three sizes.
 
-The operations are the rows of ``benchmarks.operations`` that have shapes for timings, and what the table does not have:
+The operations are the rows of ``benchmarks.operations`` that have shapes for timings, and some others:
 indices, labels, changes in place, distributions and random numbers.
 """
 

@@ -65,7 +65,7 @@ _lock = threading.Lock()
 _active: list[bool] = []
 # Whether a program has subclasses of its own, so that operations look for them until its end.
 _for_good: list[bool] = []
-# What has changed: the owner, the name, its own value and the other.
+# The changed attributes: the owner, the name, its own value and the other.
 _changed: list[tuple[Any, str, Any, Any]] = []
 _suspended: list[bool] = []
 # How many calls need the changes now, and how many collections of garbage there were since the last one.

@@ -189,7 +189,7 @@ def test_a_process_that_is_killed_while_it_compiles_leaves_whole_files(folder: P
         assert found == -signal.SIGKILL
         for path in folder.glob("*.bin"):
             assert cache._read(path) is not None
-    # What is there is loaded, the rest is compiled.
+    # Cached kernels are loaded, the rest is compiled.
     assert all(fill(name) for name in names[:3])
 
 

@@ -41,7 +41,7 @@ class CorrCholeskyTransform(Transform):
         return z * pad(left[..., :-1], [1, 0], value=1)
 
     def _inverse(self, y: Tensor) -> Tensor:
-        # What is left of the length of a row, before each element.
+        # The rest of the length of a row, before each element.
         left = pad((1 - (y * y).cumsum(-1))[..., :-1], [1, 0], value=1)
         z = tril_matrix_to_vec(y, diag=-1) / tril_matrix_to_vec(left, diag=-1).sqrt()
         return (z.log1p() - (-z).log1p()) / 2
