@@ -126,7 +126,7 @@ def drawings() -> dict[Path, str]:
     return {
         FOLDER / "layers.svg": stack(layers["Arrows go down"], "The layers of fastnn; imports go down only"),
         FOLDER / "kernels.svg": stack(
-            layers["Families of kernels, and what they are made of"], "The families of kernels; imports go down only"
+            layers["Families of kernels, and their parts"], "The families of kernels; imports go down only"
         ),
         FOLDER / "launch.svg": launch(),
         FOLDER / "step.svg": step(),
