@@ -128,7 +128,7 @@ def _all_fit(labels: np.ndarray, classes: int, ignored: int) -> bool:
 
 
 def class_contract(x: str, target: str, gradient: str, layout: Layout = LABELS, shape: str = "batch") -> Contract:
-    """What the arrays of a loss of classes must be, by the names of three of them."""
+    """The contract of a loss of classes, with the names of three of its arrays."""
     return Contract(
         "batch classes",
         [

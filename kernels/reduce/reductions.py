@@ -87,9 +87,16 @@ def finish_parts(out: np.ndarray, work: np.ndarray, blocks: int) -> None:
 
 def requested(outputs: tuple[np.ndarray | None, ...], other: np.ndarray) -> tuple[list[np.ndarray], int]:
     """The outputs, with ``other`` in place of None, and a bit for each that is not None, the lowest for the first."""
-    # An array that is not requested is not used; any address works.
-    arrays = [other if a is None else a for a in outputs]
-    return arrays, sum([1 << i for i, a in enumerate(outputs) if a is not None])
+    arrays, wanted, bit = [], 0, 1
+    for a in outputs:
+        if a is None:
+            # It is not used; any address works.
+            arrays.append(other)
+        else:
+            arrays.append(a)
+            wanted |= bit
+        bit *= 2
+    return arrays, wanted
 
 
 def new_work(blocks: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add
 from fastnn.kernels.rows.take_rows import check_chosen_rows, rows_slice
-from fastnn.kernels.runtime.compiler import FLOAT32, Kernel, Words, inline, real
+from fastnn.kernels.runtime.compiler import FLOAT32, Kernel, Words, inline
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -14,15 +14,16 @@ _WORDS = Words("out data indices; batch rows features; scale shift")
 
 
 @inline
-def _scale_row(out, row, args):
-    scale, shift = np.float32(real(args, _WORDS.scale)), np.float32(real(args, _WORDS.shift))
+def _scale_row(out, row, scale, shift):
     kind = out.dtype.type
     for j in range(out.size):
         out[j] = multiply_add(kind(row[j]), scale, shift)
 
 
 _KERNELS = {
-    np.dtype(source): {FLOAT32: Kernel(f"gather.{source.__name__}", rows_slice(np.float32, source, _scale_row), _WORDS)}
+    np.dtype(source): {
+        FLOAT32: Kernel(f"gather.{source.__name__}", rows_slice(np.float32, source, _scale_row, _WORDS), _WORDS)
+    }
     for source in (np.uint8, np.float32)
 }
 

@@ -23,6 +23,7 @@ from fastnn.kernels.runtime.compiler import (
     integer,
     part,
     pointer,
+    real,
 )
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.raw_memory import prefetch
@@ -48,7 +49,7 @@ def ask_for(data, first, count, size):
 
 
 @inline
-def _convert(out, row, args):
+def _convert(out, row, scale, shift):
     kind = out.dtype.type
     for j in range(out.size):
         out[j] = kind(row[j])
@@ -57,11 +58,13 @@ def _convert(out, row, args):
 WORDS = Words("out data indices; batch rows features")
 
 
-def rows_slice(kind: Any, source: Any, copy: Any = _convert) -> Callable[..., None]:
+def rows_slice(kind: Any, source: Any, copy: Any = _convert, words: Words = WORDS) -> Callable[..., None]:
     """The slice that writes the chosen rows of dtype ``source`` as ``kind``.
 
-    ``copy(out, row, args)`` writes one row. The block of ``args`` is that of :data:`WORDS`, with more numbers after it.
+    ``copy(out, row, scale, shift)`` writes one row. The words begin with those of :data:`WORDS`; if scale and shift
+    are not among them, they are 1 and 0.
     """
+    scale_word, shift_word = getattr(words, "scale", -1), getattr(words, "shift", -1)
 
     def take_rows_slice(args, t, n):
         # out[batch, features], data[rows, features], indices[batch]
@@ -69,6 +72,10 @@ def rows_slice(kind: Any, source: Any, copy: Any = _convert) -> Callable[..., No
         out = array(args, WORDS.out, (batch, features), kind)
         data = array(args, WORDS.data, (rows, features), source)
         indices = array(args, WORDS.indices, (batch,), np.int64)
+        # Read before the loop, in which the output might overlap them.
+        scale, shift = kind(1), kind(0)
+        if scale_word >= 0:
+            scale, shift = kind(real(args, scale_word)), kind(real(args, shift_word))
         first, last = part(batch, t, n)
         start = pointer(args, WORDS.data, source(0))
         for i in range(first, last):
@@ -77,7 +84,7 @@ def rows_slice(kind: Any, source: Any, copy: Any = _convert) -> Callable[..., No
                 ask_for(start, indices[i + 1] * features, features, data.itemsize)
             # Checked before the launch and again here: an output that overlaps the indices overwrites them.
             if 0 <= index < rows:
-                copy(out[i], data[index], args)
+                copy(out[i], data[index], scale, shift)
 
     return take_rows_slice
 
@@ -103,7 +110,7 @@ def check_indices(indices: np.ndarray, rows: int, message: str = "index {} is ou
 
 def check_chosen_rows(
     kernels: dict[np.dtype, dict[np.dtype, Kernel]], out: np.ndarray, data: np.ndarray, indices: np.ndarray,
-    name: str = "data", **message: str,
+    name: str = "data", message: str = "index {} is out of range for {} rows",
 ) -> tuple[Kernel, int, int]:  # fmt: skip
     """The kernel that writes rows of ``data`` to ``out``, and the shape of ``data``; raises for wrong arrays.
 
@@ -117,7 +124,7 @@ def check_chosen_rows(
     check(name, data, data.dtype, (rows, features))
     check("indices", indices, INT64, (getattr(indices, "size", 0),))
     check_output("out", out, out.dtype, (indices.size, features))
-    check_indices(indices, rows, **message)
+    check_indices(indices, rows, message)
     return kernel, rows, features
 
 

@@ -43,18 +43,16 @@ class Layout(NamedTuple):
     Attributes:
         check: ``check(name, array, dtype, shape)`` raises unless an array has this layout.
         bits: the same for :func:`_has_layout`.
+        dtype: of the numbers; None for that of the other arrays.
     """
 
     check: Callable[..., Any]
     bits: int
+    dtype: np.dtype | None = None
 
 
 def _check_output_rows(name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, int]) -> None:
     check_rows(name, a, dtype, shape, output=True)
-
-
-def _check_labels(name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int]) -> None:
-    check(name, a, INT64, shape)
 
 
 STRIDED = Layout(check_strided, 2)
@@ -64,7 +62,7 @@ MATRIX = Layout(check, 2 | _DENSE)
 OUTPUT_MATRIX = Layout(check_output, 2 | _OUTPUT | _DENSE)
 VECTOR = Layout(check, 1 | _DENSE)
 OUTPUT_VECTOR = Layout(check_output, 1 | _OUTPUT | _DENSE)
-LABELS = Layout(_check_labels, 1 | _DENSE | _LABELS)
+LABELS = Layout(check, 1 | _DENSE | _LABELS, INT64)
 OUTPUT_NUMBER = Layout(check_scalar, _OUTPUT)
 
 
@@ -116,14 +114,30 @@ class Contract:
             (name.rstrip("?"), name.endswith("?"), layout, tuple([places[size] for size in shape.split()]))
             for name, layout, shape in arguments
         ]
+        self._checks = [
+            (name, may_be_none, layout.check, layout.dtype, _enough(layout), len(shape), *(*shape, 0, 0)[:2])
+            for name, may_be_none, layout, shape in self._arguments
+        ]
         # `holds(context, size, sizes, arrays)` in compiled code: whether these arrays, given by id, are accepted.
         self.holds = _compiled(tuple([_bits(*argument[1:]) for argument in self._arguments]))
 
     def check(self, dtype: np.dtype, sizes: tuple[int, ...], *arrays: np.ndarray | None) -> None:
         """Raise for the first array that breaks the contract."""
-        for (name, may_be_none, layout, shape), a in zip(self._arguments, arrays, strict=True):
-            if a is not None or not may_be_none:
-                layout.check(name, a, dtype, tuple([sizes[place] for place in shape]))
+        for (name, may_be_none, check_layout, own, enough, dimensions, first, last), a in zip(
+            self._checks, arrays, strict=True
+        ):
+            if a is None and may_be_none:
+                continue
+            shape = (sizes[first], sizes[last]) if dimensions == 2 else (sizes[first],) if dimensions else ()
+            wanted = dtype if own is None else own
+            # Most arrays pass here, in 0.3 us instead of 0.4.
+            if type(a) is not np.ndarray or a.dtype is not wanted or a.shape != shape or ~a.flags.num & enough:
+                check_layout(name, a, wanted, shape)
+
+
+def _enough(layout: Layout) -> int:
+    """NumPy's flags that suffice for a layout: aligned, C-contiguous unless strided, writeable if output."""
+    return 0x0100 | (0x0001 if layout.bits & (_DENSE | _ROWS) else 0) | (0x0400 if layout.bits & _OUTPUT else 0)
 
 
 def _bits(may_be_none: bool, layout: Layout, shape: tuple[int, ...]) -> int:

@@ -55,7 +55,7 @@ def test_python_and_compiled_code_accept_the_same_arrays(name: str, dtype: np.dt
         shapes = {(4, 6)[2 - dimensions :], getattr(array, "shape", ())}
         for shape in (shape for shape in shapes if len(shape) == dimensions):
             try:
-                layout.check("a", array, dtype, shape)
+                layout.check("a", array, layout.dtype or dtype, shape)
                 holds = True
             except (TypeError, ValueError):
                 holds = False
