@@ -15,7 +15,7 @@ FOLDER = ROOT / "docs" / "architecture"
 # What a layer is for; a layer without a line here is drawn with its name alone.
 SAYS = {
     "_cli": "the command line, fastnn run, fastnn profile",
-    "_debug": "who owns which memory, for tests",
+    "_debug": "the owner of each memory, for tests",
     "sklearn": "scikit-learn's estimators",
     "tabular": "models of tables, with their columns",
     "training": "fit, callbacks, profile",
@@ -89,7 +89,7 @@ def step() -> str:
         ("call 2", "traced: launches and the memory that they touch are recorded"),
         ("later calls", "guards compare what the recording has read with what is there"),
         ("guards hold", "replay: one call into compiled code launches every kernel"),
-        ("guards differ", "eager again, and the recording starts anew"),
+        ("guards differ", "eager again, and the recording starts over"),
     ]
     parts = [_box(10, 10 + 52 * i, 660, name, says, "low" if i == 3 else "box") for i, (name, says) in enumerate(rows)]
     parts += [_arrow((340, 40 + 52 * i), (340, 60 + 52 * i)) for i in range(3)]
@@ -126,7 +126,7 @@ def drawings() -> dict[Path, str]:
     return {
         FOLDER / "layers.svg": stack(layers["Arrows go down"], "The layers of fastnn; imports go down only"),
         FOLDER / "kernels.svg": stack(
-            layers["Families of kernels, and what they are made of"], "The families of kernels; imports go down only"
+            layers["Families of kernels, and their parts"], "The families of kernels; imports go down only"
         ),
         FOLDER / "launch.svg": launch(),
         FOLDER / "step.svg": step(),

@@ -54,7 +54,7 @@ def train(x: torch.Tensor, y: torch.Tensor, held_x: torch.Tensor, held_y: torch.
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=200, help="passes over the training rows at most (200)")
-    parser.add_argument("--folds", type=int, default=5, help="parts of the rows, each of which is the test once (5)")
+    parser.add_argument("--folds", type=int, default=5, help="parts of the rows; each is the test once (5)")
     options = parser.parse_args()
 
     torch.manual_seed(0)

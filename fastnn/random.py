@@ -89,7 +89,7 @@ class Generator:
         return self._numpy
 
     def numbers(self, method: str, shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
-        """Numbers of float32 or float64, by the name of NumPy's method; drawn anew in each replay of a trace."""
+        """Numbers of float32 or float64, by the name of NumPy's method; each replay of a trace draws new ones."""
         if capture_state.active and capture_state.is_mine():
             return capture_state.drawn(np.zeros(shape, kind), Numbers(self, method, shape, kind))
         if capture_state.repeated and (again := capture_state.draw_again()) is not None:

@@ -147,7 +147,7 @@ def _overlapping(tensors: dict[str, Tensor]) -> list[set[str]]:
 def _duplicates(state: dict[str, Tensor], preferred: Any = ()) -> dict[str, list[str]]:
     """For each tensor under several names the name to keep, and the others.
 
-    Raises: RuntimeError for tensors that overlap, of which none is all of their memory.
+    Raises: RuntimeError for tensors that overlap if none of them is all of their memory.
     """
     found = {}
     for names in _overlapping(state):
@@ -333,7 +333,7 @@ class safe_open:
         return found
 
     def get_slice(self, name: str) -> _Slice:
-        """A tensor of which parts are read by indexing.
+        """A tensor whose parts are read by indexing.
 
         Raises: safetensors.SafetensorError for a name that is not in the file.
         """
@@ -384,7 +384,7 @@ class _Slice:
         _dtype(self._name, self.get_dtype())
         simple = _simple(index, self.get_shape())
         if simple is None:
-            # What the library does not read in parts, and indices that are wrong.
+            # Dtypes that the library does not read in parts, and wrong indices.
             return _wrap(_writable(np.asarray(self._part[...])))[index]
         return _wrap(_writable(np.asarray(self._part[simple])))
 

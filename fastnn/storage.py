@@ -1,6 +1,6 @@
 """``torch.storage``: the memory of tensors, as bytes or as numbers of one dtype.
 
-A tensor and its views have the same storage. It is the memory itself: what is written to it is in the tensor. fastnn
+A tensor and its views have the same storage. It is the memory itself: a write to it changes the tensor. fastnn
 does not resize storages.
 """
 

@@ -380,7 +380,7 @@ CONSTRAINTS: dict[str, tuple[Make, Any, Any]] = {
 
 
 def constraint(lib: Any, name: str) -> dict[str, Any]:
-    """What a constraint holds for, and the transforms to it."""
+    """The values that a constraint holds for, and the transforms to it."""
     d = lib.distributions
     make, values, argument = CONSTRAINTS[name]
     c = make(d.constraints, lambda v: f64(lib, v))

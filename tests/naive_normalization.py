@@ -16,7 +16,7 @@ def normalised(
     return (x - mean) / np.sqrt(var + eps), mean, var
 
 
-def behind(z: np.ndarray, activation: str, slope: float, factors: np.ndarray | float) -> np.ndarray:
+def following(z: np.ndarray, activation: str, slope: float, factors: np.ndarray | float) -> np.ndarray:
     """Activation and dropout; dropout multiplies by ``factors``."""
     return naive.activation(z, activation, slope) * factors
 

@@ -7,7 +7,7 @@ Every block is fenced and names its language:
 - ``python`` blocks run in order, in one namespace a page; ``pycon`` blocks are doctests in that namespace.
 - ``sh`` blocks run in the folder of the page (``--commands``; else they are left out).
 - A block with ``title="NAME"`` is not run: it is written to the file NAME of that folder, for what follows.
-- A ``text`` block right after one that is run has to be its output; ``...`` stands for anything.
+- A ``text`` block right after one that is run has to be its output; ``...`` matches anything.
 - ``<!-- not run: REASON -->`` before a block says why it cannot run.
 
 The module needs the standard library alone: `.ci/package` runs it where nothing but fastnn is installed.
@@ -80,7 +80,7 @@ def blocks(text: str) -> list[Block]:
 
 
 def mistakes(text: str) -> list[str]:
-    """What a page has to say of its blocks and does not."""
+    """Mistakes in the blocks of a page."""
     wrong = []
     for block in blocks(text):
         if block.language not in DATA | RUN:

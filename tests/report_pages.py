@@ -13,7 +13,7 @@ from fastnn import nn
 from fastnn.training.loop import Epoch, History
 from fastnn.training.profiling import Line
 
-# What a name may not do to a page.
+# Names that must not change a page.
 NAMES = [
     "<script>alert(1)</script>", "a" * 200, "مرحبا", "x\u202ey", "&amp;", "quote\"'", "\x00\ud800bad", "", "b" * 31,
     "one of the longer class names of this data set", "</style>", "x' onload='alert(1)",
@@ -22,7 +22,7 @@ TITLE = '<img src="https://example.org/x.png" onerror=alert(1)> & more'
 
 
 class Profile:
-    """What a report reads of a profile."""
+    """The parts of a profile that a report reads."""
 
     seconds, starting = 0.5, 0.1
 
@@ -90,7 +90,7 @@ def _measured() -> dict[str, Any]:
     )  # fmt: skip
 
 
-# Each makes the arguments of a report. What is made twice is equal.
+# Each makes the arguments of a report; two calls make equal ones.
 PAGES: dict[str, Callable[[], dict[str, Any]]] = {
     "pictures": _pictures,
     "names": _names,

@@ -1,6 +1,6 @@
 """Single operations of tensors, nothing captured: forward, and backward where there is one, at three sizes.
 
-The operations are the rows of ``benchmarks.operations`` that have shapes for timings, and what the table does not have:
+The operations are the rows of ``benchmarks.operations`` that have shapes for timings, and some others:
 indices, labels, changes in place, distributions and random numbers.
 """
 
@@ -111,7 +111,7 @@ def _inputs(case: Case) -> Inputs:
     size, row = case["size"], TABLE.get(case["operation"])
     if row is not None:
         arrays = row.arrays(row.sized(size) or (), np.float32)
-        # No equal numbers, of which a sort may take any first, and no sums that cancel.
+        # No equal numbers, as a sort may take any of them first, and no sums that cancel.
         arrays = [a + np.linspace(0, 1e-3, a.size, dtype=a.dtype).reshape(a.shape) for a in arrays]
         return {str(i): np.abs(a) if row.terms else a for i, a in enumerate(arrays)}
     rng = np.random.default_rng([1, size])

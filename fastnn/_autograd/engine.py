@@ -143,7 +143,7 @@ class Node:
 
     __slots__ = ("edges", "hooks", "keeps", "read", "recompute", "run", "saved", "sequence", "title", "width")
 
-    # The number of results, for a node behind the small nodes of several results.
+    # The number of results, for a node that is shared by the small nodes of several results.
     width: int
 
     # Whether `backward_for` is called, with the wanted gradients: for a node that replaces several operations.

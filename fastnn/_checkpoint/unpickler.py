@@ -504,7 +504,7 @@ class _StorageType:
 
 # -- Reading files that are trusted -----------------------------------------------------------
 
-# Classes behind PyTorch's names of functions and methods.
+# The classes that PyTorch's names of functions and methods refer to.
 _OWNERS = {"torch._C._VariableFunctionsClass": "fastnn", "torch._C.TensorBase": Tensor, "torch._C._TensorBase": Tensor}
 
 

@@ -89,16 +89,16 @@ class AbsentModule(ModuleType):
 
     Args:
         name: fastnn's full name.
-        names: what it has; a name that begins with a capital letter is a class.
+        names: its names; one that begins with a capital letter is a class.
         sentence: the message of the errors, with ``{}`` for the name.
-        made: what was made already, by name; modules that share it have the same objects.
+        made: the objects that were made already, by name; modules that share it have the same objects.
         home: the module that its names belong to, by default itself.
     """
 
     def __init__(
         self, name: str, names: tuple[str, ...], sentence: str, made: dict[str, Any], home: str = ""
     ) -> None:  # fmt: skip
-        super().__init__(name, f"``{_torch_name(name)}`` as names; what is used raises.")
+        super().__init__(name, f"``{_torch_name(name)}`` as names only; using one raises.")
         self.__spec__ = importlib.machinery.ModuleSpec(name, None)
         # So that modules below it are found.
         self.__path__: list[str] = []

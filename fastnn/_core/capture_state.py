@@ -21,7 +21,7 @@ class Uncapturable(Exception):
 
 
 class Watch:
-    """What has been reported to a trace."""
+    """The reports to a trace."""
 
     def __init__(self) -> None:
         # States of random draws, each with the function that returns the next one.

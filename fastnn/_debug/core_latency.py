@@ -76,7 +76,7 @@ def round_trip(attempts: int = 3, cpus: Sequence[int] | None = None) -> float:
     """Seconds of a round trip between two cores, the best of several attempts; 0 on a single core.
 
     Args:
-        cpus: the numbers of the cores, of which the first two are used; by default those of :func:`usable_cpus`.
+        cpus: the numbers of the cores; the first two are used. By default those of :func:`usable_cpus`.
     """
     cpus = (usable_cpus() if cpus is None else cpus)[:2]
     if len(cpus) < 2:

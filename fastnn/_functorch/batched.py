@@ -1,4 +1,4 @@
-"""Tensors of one element of a batch, which hold the whole batch: what a function sees inside of ``vmap``.
+"""Tensors of one element of a batch, which hold the whole batch: the arguments of a function inside of ``vmap``.
 
 A :class:`BatchedTensor` has the shape of one element. Its value is the tensor of all elements, with the dimension of
 the batch in front; inside of another ``vmap`` that is a :class:`BatchedTensor` again. Operations reach

@@ -257,9 +257,9 @@ class Tensor(Differentiable):
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call an operation of which some arguments are instances of a subclass; its results become instances too.
+        """Call an operation that has instances of a subclass among its arguments; its results become instances too.
 
-        Subclasses define it anew, and call this one by ``super()``.
+        Subclasses override it, and call this one by ``super()``.
 
         Args:
             func: the function, method, or ``__get__`` of the attribute.

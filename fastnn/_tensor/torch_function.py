@@ -65,7 +65,7 @@ _lock = threading.Lock()
 _active: list[bool] = []
 # Whether a program has subclasses of its own, so that operations look for them until its end.
 _for_good: list[bool] = []
-# What has changed: the owner, the name, its own value and the other.
+# The changed attributes: the owner, the name, its own value and the other.
 _changed: list[tuple[Any, str, Any, Any]] = []
 _suspended: list[bool] = []
 # How many calls need the changes now, and how many collections of garbage there were since the last one.
@@ -245,7 +245,7 @@ def _call(func: Any, args: Any, kwargs: Any, asked: list[Any]) -> Any:
 
 
 def _entry(original: Callable[..., Any], func: Any) -> Callable[[Any, Any], Any]:
-    """The new work of a function: ``func`` is what subclasses get."""
+    """The new work of a function; subclasses are given ``func``."""
     state, known, entered = _state, _asks, _entered
 
     def run(args: Any, kwargs: Any) -> Any:

@@ -11,7 +11,7 @@ from fastnn._autograd.engine import Node
 from fastnn._autograd.hooks import RemovableHandle
 from fastnn._autograd.modes import _mode
 from fastnn._autograd.saved_hooks import saving_on, state
-from fastnn._tensor.saved_hooks import call
+from fastnn._tensor.hooked_operations import call
 from fastnn._tensor.torch_function import activate_for_a_while, release
 from fastnn.random import default_generator
 

@@ -88,7 +88,7 @@ def code_of(criterion: Any) -> list[Name]:
 
 
 def _functions(called: Any, depth: int) -> Iterator[tuple[types.FunctionType, Any, tuple[int, frozenset[str]]]]:
-    """The user's functions behind a callable, each with the value of ``self`` and what a ``partial`` binds."""
+    """The user's functions that a callable calls, each with the value of ``self`` and what a ``partial`` binds."""
     if depth > _DEEPEST:
         return
     if isinstance(called, functools.partial):

@@ -276,7 +276,7 @@ class Steps:
                     p._grad = None
             self._rewind(captured, positions, ahead, done, is_failed)
             raise
-        # Only the rows that were used have changed; the last state is what a single step would leave.
+        # Only the rows that were used have changed; the last state is that after a single step.
         captured.loss[...] = losses[done - 1]
         spent = (time.perf_counter() - began) / done
         self._pace = spent if self._pace is None else 0.5 * (self._pace + spent)

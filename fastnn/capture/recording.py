@@ -166,7 +166,7 @@ class _Moves:
     """Memory of a recording that a copy of it has for itself: what its launches write, and states of random draws.
 
     Args:
-        shared: arrays that the copies share, or get anew in each replay.
+        shared: arrays that the copies share, or that are replaced in each replay.
     """
 
     def __init__(self, shared: Sequence[np.ndarray]) -> None:
@@ -483,7 +483,7 @@ class Recording:
             self._others[adds] = moves.inputs(origin._make_other(adds))
         elif adds not in self._others:
             assert self.backward is not None
-            capture_state.stop("a recorded backward pass is recorded anew")
+            capture_state.stop("a recorded backward pass is recorded again")
             before = [(p, p._grad, p._requires_grad, p._hooks) for p in self.trained]
             program, dxs, watcher = Program(), self.dxs, launcher.watcher()
 

@@ -42,7 +42,7 @@ from fastnn.capture.guards import (
 )
 from fastnn.capture.values import Values
 from fastnn.kernels.matmul.fusion import fuse_relu_backward
-from fastnn.kernels.rows.gather import check_indices
+from fastnn.kernels.rows.take_rows import check_indices
 from fastnn.kernels.runtime import launcher, thread_count
 from fastnn.kernels.runtime.program import Program
 from fastnn.nn.module import Module

@@ -37,7 +37,7 @@ class Pending:
     Args:
         name: for messages.
         steps: what it does.
-        ranks: who takes part, as ranks of the job.
+        ranks: the processes that take part, as ranks of the job.
         faults: None if no other process takes part.
         then: called once it is complete.
     """

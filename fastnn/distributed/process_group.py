@@ -66,7 +66,7 @@ class _Group(type):
 
 
 class group(metaclass=_Group):
-    """The group of all processes, ``WORLD``, and what ``new_group`` returns to those who are not in it."""
+    """The group of all processes, ``WORLD``, and the result of ``new_group`` in a process outside the new group."""
 
     NON_GROUP_MEMBER: Any = _NoMember()
 

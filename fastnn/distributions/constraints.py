@@ -116,7 +116,7 @@ class _Dependent(Constraint):
 
 
 def is_dependent(constraint: Any) -> bool:
-    """Whether a constraint stands for a set that depends on the parameters."""
+    """Whether the set of a constraint depends on the parameters."""
     return isinstance(constraint, _Dependent)
 
 

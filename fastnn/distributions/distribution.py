@@ -207,7 +207,7 @@ class Distribution:
         new._batch_shape = Size(shape)
         return new
 
-    # Parameters that belong to another distribution, of which this one is made, and that it has checked.
+    # Parameters that another distribution has checked, because this one is made from it.
     _checked_inside: tuple[str, ...] = ()
     # The tensors that `expand` expands: of a class of this folder its parameters. A subclass elsewhere may have others.
     _stored: tuple[str, ...] = ()

@@ -32,7 +32,7 @@ class LogNormal(TransformedDistribution):
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         self.base_dist, self.transforms = Normal(loc, scale, validate_args=validate_args), [ExpTransform()]
-        # What the constructor of the base class would find out.
+        # The values that the constructor of the base class would compute.
         super(TransformedDistribution, self).__init__(self.base_dist._batch_shape, validate_args=validate_args)
 
     @property

@@ -108,7 +108,7 @@ def _layer_of(node: Node) -> str:
 
 
 def _describe(node: Node) -> str:
-    """What is known of the layers, after a gradient was not finite."""
+    """A description of the layers, after a gradient was not finite."""
     place, first = _layer_of(node), _calls.first_bad
     texts = [f"The operation belongs to {place}."] if place else []
     texts += [f"Before that, {first}."] if first else []

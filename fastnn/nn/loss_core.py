@@ -117,7 +117,7 @@ _REDUCED = {"mean": "Mean", "sum": "Sum"}
 
 @dataclass(frozen=True)
 class Pointwise:
-    """What is true of PyTorch's form of a loss with a kernel.
+    """Facts of PyTorch's form of a loss with a kernel.
 
     Args:
         name: the kernels' name of the loss.

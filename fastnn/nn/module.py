@@ -27,7 +27,7 @@ _COLUMNS = "_columns"
 
 # Calls a module that has children; set by ``capture``, which can replay them.
 runner: list[Callable[[Any, tuple[Any, ...]], Any]] = []
-# What was in it before the first of the blocks that run without it, and how many of these there are.
+# Its value before the first of the blocks that run without it, and the number of these blocks.
 _set_aside: list[Callable[[Any, tuple[Any, ...]], Any]] = []
 _blocks, _lock = [0], threading.Lock()
 

@@ -108,7 +108,7 @@ class ONNXModule(Module):
         constants = dict(_constants(graph))
         self.input_names = [i.name for i in graph.input if i.name not in constants]
         self.output_names = [o.name for o in graph.output]
-        # What the functions of the nodes are made of: they cannot be pickled themselves.
+        # The arguments that make the functions of the nodes, which cannot be pickled themselves.
         nodes = package().ModelProto(opset_import=proto.opset_import)
         nodes.graph.node.extend([n for n in graph.node if n.op_type != "Constant" or n.output[0] not in constants])
         self._nodes = nodes.SerializeToString()

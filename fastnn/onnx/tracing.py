@@ -169,7 +169,7 @@ class Trace:
         self.entries[id(tensor)] = Entry(tensor, name, symbolic)
 
     def entry(self, tensor: Tensor) -> Entry | None:
-        """What the graph knows of a tensor; None for a constant."""
+        """The value of a tensor in the graph; None for a constant."""
         entry = self.entries.get(id(tensor))
         if entry is not None and entry.version != tensor._memory.version:
             raise OnnxExporterError(

@@ -65,7 +65,7 @@ def _array_product(x: np.ndarray, y: np.ndarray, columns: bool) -> np.ndarray:
 
 
 def _mm(a: Tensor, b: Tensor, turn_a: bool = False, turn_b: bool = False, columns: bool = False) -> Tensor:
-    """The product of two matrices, each of which may be transposed; recorded.
+    """The product of two matrices, either of them transposed if asked; recorded.
 
     Args:
         columns: whether the columns of the result are contiguous, not its rows.

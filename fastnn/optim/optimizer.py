@@ -181,8 +181,8 @@ class Optimizer:
             raise ValueError(f"some parameters appear in more than one parameter group, found those of shapes {shapes}")
         if len({id(p) for p in params}) != len(params):
             warnings.warn(
-                "optimizer contains a parameter group with duplicate parameters, of which each takes a step as "
-                "often as it is there",
+                "optimizer contains a parameter group with duplicate parameters; each takes a step for every time that "
+                "it is listed",
                 stacklevel=3,
             )
         group["params"] = params

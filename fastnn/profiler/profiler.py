@@ -21,7 +21,7 @@ __all__ = [
 
 
 class ProfilerActivity(enum.Enum):
-    """What is profiled: on the CPU there is one kind."""
+    """The activities to profile: on the CPU there is one kind."""
 
     CPU = 0
     CUDA = 1
@@ -36,7 +36,7 @@ class DeviceType(enum.Enum):
 
 
 class ProfilerAction(enum.Enum):
-    """What a profiler does at a step."""
+    """The action of a profiler at a step."""
 
     NONE = 0
     WARMUP = 1

@@ -1,4 +1,4 @@
-"""Reports of training runs: one HTML page that needs nothing else, and what it is made of as arrays.
+"""Reports of training runs: one HTML page that needs nothing else, and its contents as arrays.
 
 Nothing but NumPy and SciPy is needed, except matplotlib for :func:`plot_confusion_matrix` (extra ``plot``).
 """

@@ -1,4 +1,4 @@
-"""What a report shows, as arrays: confusions, scores of classes, calibration, worst errors, images of weights."""
+"""The contents of a report as arrays: confusions, scores of classes, calibration, worst errors, images of weights."""
 
 from __future__ import annotations
 
@@ -372,7 +372,7 @@ def names_of_classes(names: Sequence[object] | None, classes: int) -> list[str]:
 def columns_of(targets: Any, outputs: Any) -> tuple[np.ndarray, np.ndarray]:
     """Targets and predictions as (rows, outputs), float64."""
     true, predicted = numbers("targets", targets), numbers("outputs", outputs)
-    # A column of predictions is what a model gives for targets of one dimension, and the other way round.
+    # A model may give a column of predictions for targets of one dimension, or the other way round.
     true, predicted = (a[:, None] if a.ndim == 1 else a for a in (true, predicted))
     if true.ndim != 2 or true.shape != predicted.shape:
         raise ShapeError(

@@ -1,4 +1,4 @@
-"""The checked arguments of a report, and what is computed of them once."""
+"""The checked arguments of a report, and values that are computed from them once."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Inputs:
 
 @dataclass
 class Results:
-    """What the sections of a report have in common."""
+    """Values that several sections of a report use."""
 
     kind: str
     model: Module | None

@@ -115,7 +115,7 @@ def _bytes(size: float) -> str:
 
 
 def settings(result: Results) -> list[Element]:
-    """What the user said about the run, word for word."""
+    """The user's text about the run, word for word."""
     found = dict(result.settings)
     explanation = getattr(result.history, "explanation", "")
     if explanation:

@@ -144,7 +144,7 @@ def _values(keys: Callable[[Any], Any]) -> FlattenFn:
     return lambda node: (list(node.values()), keys(node))
 
 
-# By class. `namedtuple` stands for all classes that it makes.
+# By class. `namedtuple` is the entry of all classes that it makes.
 SUPPORTED_NODES: dict[Any, NodeDef] = {
     kind: NodeDef(kind, flatten, unflatten)
     for kind, flatten, unflatten in (
@@ -438,7 +438,7 @@ class _Star:
 def _broadcast_to_and_flatten(
     tree: Any, treespec: TreeSpec, is_leaf: Callable[[Any], bool] | None = None
 ) -> list[Any] | None:
-    """The leaves of a prefix of the structure, each repeated for the part it stands for; None if it is no prefix.
+    """The leaves of a prefix of the structure, each repeated once for every leaf below it; None if it is no prefix.
 
     >>> _broadcast_to_and_flatten([0, 1], tree_structure([5, (6, 7)]))
     [0, 1, 1]

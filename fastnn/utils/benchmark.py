@@ -15,7 +15,7 @@ __all__ = ["Measurement", "TaskSpec", "Timer"]
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """What was timed."""
+    """The statement that was timed."""
 
     stmt: str
     setup: str = "pass"
@@ -72,7 +72,7 @@ class Measurement:
 
     @property
     def title(self) -> str:
-        """What was timed."""
+        """The statement that was timed."""
         return self.task_spec.title
 
     def __repr__(self) -> str:

@@ -17,7 +17,7 @@ __all__ = ["SystemEnv", "get_env_info", "get_pretty_env_info", "main"]
 
 
 class SystemEnv(NamedTuple):
-    """What the report has."""
+    """The entries of the report."""
 
     fastnn_version: str
     torch_version: str

@@ -29,6 +29,16 @@ def drop_factor(keep):
 
 
 @inline
+def draw_of(args, state, keep, is_drawn):
+    """The two keys, the threshold and the factor of the draw in word ``state``, for :func:`drop`; 0 without a draw."""
+    key0, key1, factor = np.uint32(0), np.uint32(0), type(keep)(0)
+    if is_drawn:
+        key0, key1 = random_keys(array(args, state, (2,), np.int64))
+        factor = drop_factor(keep)
+    return key0, key1, factor
+
+
+@inline
 def drop(out, x, position, key0, key1, threshold, factor):
     """``out = x * factor`` where kept and ``x * 0`` elsewhere, for the numbers from ``position`` on.
 
@@ -92,7 +102,7 @@ def check_drop(p: float, state: np.ndarray | None) -> None:
     if not 0 <= p <= 1:
         raise ValueError(f"p must be in [0, 1], found {p}")
     if state is None:
-        raise ValueError("state must be given where p is not 0")
+        raise ValueError(f"state must be given for p = {p}, found None")
     check_state(state)
 
 

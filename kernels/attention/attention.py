@@ -322,7 +322,7 @@ def attention_backward(
         dscores: (batches, heads, queries, keys), C-contiguous, receives the gradient of the mask; or None.
         dout: (batches, heads, queries, vsize), dense in the order ``layout``.
         weights: as the forward left them.
-        within: the array whose parts side by side dq, dk and dv are, so that a recording knows who writes it; or None.
+        within: the array whose parts side by side dq, dk and dv are, so that a recording knows its writer; or None.
     """
     kernel = kernel_for(_BACKWARD, "q", q)
     dtype = q.dtype

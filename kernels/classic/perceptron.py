@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnn.kernels.llvm.simd import fabs, multiply_add
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import FAST, FLOAT64, Words, array, by_dtype, inline, integer, part, real
+from fastnn.kernels.runtime.compiler import FAST, FLOAT64, INT64, Words, array, by_dtype, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -114,6 +114,6 @@ def perceptron_predict(out: np.ndarray, x: np.ndarray, weights: np.ndarray, bias
     samples, features = matrix_shape("x", x)
     check("x", x, x.dtype, (samples, features))
     check("weights", weights, FLOAT64, (features,))
-    check_output("out", out, np.dtype(np.int64), (samples,))
+    check_output("out", out, INT64, (samples,))
     parts = max(1, min(chunks_for(2 * x.size + 4 * samples), samples))
     launch(kernel, parts, (out, x, weights), samples, features, bias)

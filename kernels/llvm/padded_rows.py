@@ -210,7 +210,7 @@ def _drop(typingctx, factor, x, position, key0, key1, threshold, width):
 
 @inline(fastmath=STRICT)
 def drop_row(factor, x, position, key0, key1, threshold, width):
-    """``dropout.drop`` in place for ``width`` numbers at the pointer ``x``, the first of which is at ``position``."""
+    """``dropout.drop`` in place for ``width`` numbers at the pointer ``x``; the first is at ``position``."""
     _drop(factor, x, position, key0, key1, threshold, width)
 
 

@@ -26,15 +26,14 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastnn.kernels.runtime.checks import check
-from fastnn.kernels.runtime.compiler import inline
+from fastnn.kernels.runtime.compiler import INT64, inline
 
-_STATE = np.dtype(np.int64)
 _U32 = ir.IntType(32)
 
 
 def check_state(state: np.ndarray) -> None:
     """Raise unless ``state`` is (seed, call), int64."""
-    check("state", state, _STATE, (2,))
+    check("state", state, INT64, (2,))
 
 
 @inline

@@ -11,13 +11,52 @@ import operator
 
 import numpy as np
 
-from fastnn.kernels.reduce.reductions import COUNTED, DIVISOR, WRONG, check_scalar
-from fastnn.kernels.runtime.checks import check, check_output
-from fastnn.kernels.runtime.compiler import STRICT, inline
+from fastnn.kernels.reduce.reductions import COUNTED, DIVISOR, HEAD, WRONG, finish
+from fastnn.kernels.runtime.compiler import STRICT, Words, array, inline, integer
+from fastnn.kernels.runtime.contract import (
+    LABELS,
+    MATRIX,
+    OUTPUT_MATRIX,
+    OUTPUT_NUMBER,
+    OUTPUT_VECTOR,
+    VECTOR,
+    Contract,
+    Layout,
+)
 from fastnn.kernels.runtime.launcher import guard_contents
 
-# Bits of `wanted`: the outputs and inputs that are given.
+# Bits of `wanted`: the outputs and inputs that are given, in the order of `requested`, and whether to take the mean.
 OUT, LOSSES, GRADIENT, WEIGHT, MEAN = 1, 2, 4, 8, 16
+
+# The block of a loss of classes; a kernel may have more numbers after these.
+CLASS_WORDS = "out losses dx x labels weight work; batch classes ignored wanted"
+_WORDS = Words(CLASS_WORDS)
+
+
+@inline
+def class_sizes(args):
+    """``batch``, ``classes``, ``ignored`` and ``wanted`` of a block of :data:`CLASS_WORDS`."""
+    return (
+        integer(args, _WORDS.batch), integer(args, _WORDS.classes), integer(args, _WORDS.ignored),
+        integer(args, _WORDS.wanted),
+    )  # fmt: skip
+
+
+@inline
+def class_arrays(args, blocks, dtype):
+    """losses[batch], labels[batch], weight[classes] and work[HEAD + blocks] of a block of :data:`CLASS_WORDS`."""
+    batch, classes = integer(args, _WORDS.batch), integer(args, _WORDS.classes)
+    return (
+        array(args, _WORDS.losses, (batch,), dtype), array(args, _WORDS.labels, (batch,), np.int64),
+        array(args, _WORDS.weight, (classes,), dtype), array(args, _WORDS.work, (HEAD + blocks,), np.float64),
+    )  # fmt: skip
+
+
+@inline
+def finish_alone(args, work, blocks, n, wanted, dtype):
+    """Write the loss if this part is the only one; otherwise ``finish_parts`` does, after the launch."""
+    if n == 1 and wanted & OUT:
+        array(args, _WORDS.out, (1,), dtype)[0] = dtype(finish(work, blocks))
 
 
 @inline
@@ -88,34 +127,19 @@ def _all_fit(labels: np.ndarray, classes: int, ignored: int) -> bool:
     return bool(((labels == ignored) | ((labels >= 0) & (labels < classes))).all())
 
 
-def check_classes(
-    name: str, labels: np.ndarray, batch: int, weight: np.ndarray | None, classes: int, dtype: np.dtype
-) -> None:
-    """Raise unless there is a label for each row, and a weight for each class if weights are given."""
-    check(name, labels, np.dtype(np.int64), (batch,))
-    if weight is not None:
-        check("weight", weight, dtype, (classes,))
-
-
-def check_outputs(
-    out: np.ndarray | None, losses: np.ndarray | None, name: str, gradient: np.ndarray | None, x: np.ndarray
-) -> tuple[list[np.ndarray], int]:
-    """The outputs of a loss of the rows of ``x``, with ``x`` for those not requested, and the bits of the others."""
-    # An array that is not requested is not used; any address works.
-    outputs, wanted = [x, x, x], 0
-    if out is not None:
-        check_scalar("out", out, x.dtype)
-        outputs[0] = out
-        wanted |= OUT
-    if losses is not None:
-        check_output("losses", losses, x.dtype, x.shape[:1])
-        outputs[1] = losses
-        wanted |= LOSSES
-    if gradient is not None:
-        check_output(name, gradient, x.dtype, x.shape)
-        outputs[2] = gradient
-        wanted |= GRADIENT
-    return outputs, wanted
+def class_contract(x: str, target: str, gradient: str, layout: Layout = LABELS, shape: str = "batch") -> Contract:
+    """The contract of a loss of classes, with the names of three of its arrays."""
+    return Contract(
+        "batch classes",
+        [
+            (x, MATRIX, "batch classes"),
+            (target, layout, shape),
+            ("weight?", VECTOR, "classes"),
+            ("out?", OUTPUT_NUMBER, ""),
+            ("losses?", OUTPUT_VECTOR, "batch"),
+            (f"{gradient}?", OUTPUT_MATRIX, "batch classes"),
+        ],
+    )
 
 
 def as_label(ignore_index: int) -> int:

@@ -23,12 +23,12 @@ from fastnn.kernels.reduce.reductions import (
     HEAD,
     WRONG,
     add_up,
-    check_scalar,
     finish,
     finish_parts,
     new_work,
+    requested,
 )
-from fastnn.kernels.runtime.checks import check, check_output, kernel_for
+from fastnn.kernels.runtime.checks import check, check_output, check_scalar, kernel_for
 from fastnn.kernels.runtime.compiler import (
     STRICT,
     Kernel,
@@ -505,24 +505,17 @@ def pointwise_loss(
     check("x", x, dtype, shape)
     check("y", y, dtype, shape)
     three = kernel.arrays == 8
-    # An array that is not requested is not used; any address works.
     arrays = [x, x, x, x, y] if not three else [x, x, x, x, x, y, x]
-    wanted = _MEAN if mean else 0
     if out is not None:
         check_scalar("out", out, dtype)
-        arrays[0] = out
-        wanted |= _OUT
-    if losses is not None:
-        check_output("losses", losses, dtype, shape)
-        arrays[1] = losses
-        wanted |= _LOSSES
-    if dx is not None:
-        check_output("dx", dx, dtype, shape)
-        arrays[2] = dx
-        wanted |= _DX
+    for name, output in (("losses", losses), ("dx", dx)):
+        if output is not None:
+            check_output(name, output, dtype, shape)
+    arrays[:3], wanted = requested((out, losses, dx), x)
+    wanted |= _MEAN if mean else 0
     if three:
         if z is None:
-            raise TypeError(f"{loss} needs z")
+            raise TypeError(f"z must be given for loss {loss!r}, found None")
         check("z", z, dtype, shape)
         arrays[6] = z
         if dz is not None:
@@ -530,7 +523,7 @@ def pointwise_loss(
             arrays[3] = dz
             wanted |= _DZ
     elif z is not None or dz is not None:
-        raise TypeError(f"{loss} takes no z")
+        raise TypeError(f"z and dz must be None for loss {loss!r}, found an array")
     size = x.size
     blocks = (size + _BLOCK - 1) // _BLOCK
     work = new_work(2 * blocks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer, part
+from fastnn.kernels.runtime.compiler import INT64, Words, array, by_dtype, inline, integer, part
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -70,12 +70,12 @@ def multilabel_margin(losses: np.ndarray, dx: np.ndarray, x: np.ndarray, labels:
     kernel = kernel_for(_KERNEL, "x", x)
     batch, classes = matrix_shape("x", x)
     check("x", x, x.dtype, (batch, classes))
-    check("labels", labels, np.dtype(np.int64), (batch, classes))
+    check("labels", labels, INT64, (batch, classes))
     check_output("losses", losses, x.dtype, (batch,))
     check_output("dx", dx, x.dtype, (batch, classes))
     for name, output, others in (("losses", losses, (dx, x, labels)), ("dx", dx, (x, labels))):
         # Overwritten labels could index any address.
         if any(np.may_share_memory(output, other) for other in others):
-            raise ValueError(f"{name} must not overlap the other arrays")
+            raise ValueError(f"{name} must have memory of its own, found one that overlaps another array")
     parts = min(chunks_for(4 * batch * classes), batch) or 1
     launch(kernel, parts, (losses, dx, x, labels), batch, classes)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.loss.labels import (
+    CLASS_WORDS,
     GRADIENT,
     LOSSES,
     MEAN,
-    OUT,
     WEIGHT,
     as_label,
-    check_classes,
-    check_outputs,
+    class_arrays,
+    class_contract,
+    class_sizes,
     counted_labels,
+    finish_alone,
     scan_labels,
 )
-from fastnn.kernels.reduce.reductions import DIVISOR, HEAD, finish, finish_parts, new_work
-from fastnn.kernels.runtime.checks import check, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import Words, array, by_dtype, integer, part
+from fastnn.kernels.reduce.reductions import DIVISOR, HEAD, finish_parts, new_work, requested
+from fastnn.kernels.runtime.checks import kernel_for, matrix_shape
+from fastnn.kernels.runtime.compiler import Words, array, by_dtype, part
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -26,20 +28,17 @@ from fastnn.kernels.runtime.thread_count import chunks_for
 _BLOCK = 64
 
 
-_WORDS = Words("out losses dx x labels weight work; batch classes ignored wanted")
+_WORDS = Words(CLASS_WORDS)
+_CONTRACT = class_contract("x", "labels", "dx")
 
 
 def _nll_loss(dtype):
     def nll_loss_slice(args, t, n):
-        # out[1], losses[batch], dx[batch, classes], x[batch, classes], labels[batch], weight[classes],
-        # work[HEAD + blocks]
-        batch, classes = integer(args, _WORDS.batch), integer(args, _WORDS.classes)
-        ignored, wanted = integer(args, _WORDS.ignored), integer(args, _WORDS.wanted)
+        # dx[batch, classes], x[batch, classes]; the others: see `class_arrays`
+        batch, classes, ignored, wanted = class_sizes(args)
         blocks = (batch + _BLOCK - 1) // _BLOCK
-        losses, labels = array(args, _WORDS.losses, (batch,), dtype), array(args, _WORDS.labels, (batch,), np.int64)
+        losses, labels, weight, work = class_arrays(args, blocks, dtype)
         dx, x = array(args, _WORDS.dx, (batch, classes), dtype), array(args, _WORDS.x, (batch, classes), dtype)
-        weight = array(args, _WORDS.weight, (classes,), dtype)
-        work = array(args, _WORDS.work, (HEAD + blocks,), np.float64)
         weighted = wanted & WEIGHT != 0
         with_losses, with_gradient = wanted & LOSSES != 0, wanted & GRADIENT != 0
         if not scan_labels(work, labels, classes, ignored, weight, weighted, wanted & MEAN != 0):
@@ -64,8 +63,7 @@ def _nll_loss(dtype):
                     if counts:
                         dx[row, label] = -scale * w
             work[HEAD + block] = total
-        if n == 1 and wanted & OUT:
-            array(args, _WORDS.out, (1,), dtype)[0] = dtype(finish(work, blocks))
+        finish_alone(args, work, blocks, n, wanted, dtype)
 
     return nll_loss_slice
 
@@ -102,20 +100,14 @@ def nll_loss(
     kernel = kernel_for(_KERNEL, "x", x)
     ignored = as_label(ignore_index)
     batch, classes = matrix_shape("x", x)
-    dtype = x.dtype
-    check("x", x, dtype, (batch, classes))
-    check_classes("labels", labels, batch, weight, classes, dtype)
-    outputs, wanted = check_outputs(out, losses, "dx", dx, x)
-    if mean:
-        wanted |= MEAN
-    if weight is not None:
-        wanted |= WEIGHT
+    _CONTRACT.check(x.dtype, (batch, classes), x, labels, weight, out, losses, dx)
+    arrays, wanted = requested((out, losses, dx, weight), x)
+    wanted |= MEAN if mean else 0
     blocks = (batch + _BLOCK - 1) // _BLOCK
     work = new_work(blocks)
     parts = min(chunks_for(batch * (4 + (0 if dx is None else classes))), blocks) or 1
-    launch(
-        kernel, parts, (*outputs, x, labels, x if weight is None else weight, work), batch, classes, ignored, wanted
-    )
+    *outputs, weights = arrays
+    launch(kernel, parts, (*outputs, x, labels, weights, work), batch, classes, ignored, wanted)
     counted = counted_labels(labels, work, classes, ignored)
     if out is not None and parts > 1:
         finish_parts(out, work, blocks)

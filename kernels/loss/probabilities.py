@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.llvm.math import exp, log
-from fastnn.kernels.llvm.simd import maximum
 from fastnn.kernels.llvm.sums import sum_of
+from fastnn.kernels.reduce.softmax import largest, softmax_row
 from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import FAST, Words, array, by_dtype, inline, integer, part, real
+from fastnn.kernels.runtime.compiler import FAST, INT64, Words, array, by_dtype, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -23,17 +23,8 @@ _PIECE = 8192
 
 
 @inline
-def _largest(x):
-    top = x[0]
-    for j in range(x.size):
-        top = maximum(top, x[j])
-    return top
-
-
-@inline
 def _exponentials(out, x, top):
-    # Two loops: a single one would be vectorised only if its arrays are far enough apart, and the order of the sum,
-    # and so its last bit, would depend on addresses.
+    # Two loops, for the reason given in `softmax_row`.
     for j in range(x.size):
         out[j] = exp(x[j] - top)
     return sum_of(out)
@@ -43,12 +34,6 @@ def _exponentials(out, x, top):
 def _multiply(out, factor):
     for j in range(out.size):
         out[j] *= factor
-
-
-@inline
-def _softmax_row(out, x):
-    total = _exponentials(out, x, _largest(x))
-    _multiply(out, x.dtype.type(1) / total)
 
 
 _ROWS_WORDS = Words("out x; rows columns")
@@ -62,7 +47,7 @@ def _softmax_rows(dtype):
         x = array(args, _ROWS_WORDS.x, (rows, columns), dtype)
         first, last = part(rows, t, n)
         for row in range(first, last):
-            _softmax_row(out[row], x[row])
+            softmax_row(out[row], x[row])
 
     return softmax_rows_slice
 
@@ -83,7 +68,7 @@ def _softmax_pieces(dtype):
         for number in range(first, last):
             row, piece = number // pieces, number % pieces
             lo, hi = piece * _PIECE, min(columns, (piece + 1) * _PIECE)
-            top = _largest(x[row, lo:hi])
+            top = largest(x[row, lo:hi])
             tops[row, piece] = top
             # A piece of only -inf gives zeros, unless the whole row is -inf.
             if top == dtype(-np.inf):
@@ -119,7 +104,7 @@ def _softmax_join(dtype):
         for number in range(first, last):
             row, piece = number // pieces, number % pieces
             if row != known:
-                top = _largest(tops[row])
+                top = largest(tops[row])
                 total = _total_of_pieces(tops[row], sums[row], top)
                 known = row
             lo, hi = piece * _PIECE, min(columns, (piece + 1) * _PIECE)
@@ -158,7 +143,7 @@ def _softmax_error(dtype):
         first, last = part(rows, t, n)
         for row in range(first, last):
             p, e = out[row], error[row]
-            _softmax_row(p, x[row])
+            softmax_row(p, x[row])
             if has_labels:
                 label = labels[row]
                 e[:] = p
@@ -223,7 +208,7 @@ def probabilities_and_error(
     rows, columns = shape = matrix_shape("x", x)
     check("x", x, dtype, shape)
     has_labels = type(y) is np.ndarray and y.ndim == 1
-    check("y", y, *((np.dtype(np.int64), (rows,)) if has_labels else (dtype, shape)))
+    check("y", y, *((INT64, (rows,)) if has_labels else (dtype, shape)))
     check_output("out", out, dtype, shape)
     check_output("error", error, dtype, shape)
     check_output("losses", losses, np.dtype(np.float64), (rows,))

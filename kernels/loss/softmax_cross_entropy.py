@@ -16,20 +16,23 @@ from fastnn.kernels.llvm.row_loops import (
     short_rows,
 )
 from fastnn.kernels.loss.labels import (
+    CLASS_WORDS,
     GRADIENT,
     LOSSES,
     MEAN,
     OUT,
     WEIGHT,
     as_label,
-    check_classes,
-    check_outputs,
+    class_arrays,
+    class_contract,
+    class_sizes,
     counted_labels,
+    finish_alone,
     scan_labels,
 )
-from fastnn.kernels.reduce.reductions import COUNTED, DIVISOR, HEAD, WRONG, finish, finish_parts, new_work
+from fastnn.kernels.reduce.reductions import COUNTED, DIVISOR, HEAD, WRONG, finish_parts, new_work, requested
 from fastnn.kernels.runtime import launcher, program, thread_count
-from fastnn.kernels.runtime.checks import check, kernel_for, matrix_shape
+from fastnn.kernels.runtime.checks import kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import (
     FAST,
     STRICT,
@@ -44,8 +47,9 @@ from fastnn.kernels.runtime.compiler import (
     pointer,
     real,
 )
+from fastnn.kernels.runtime.contract import MATRIX
 from fastnn.kernels.runtime.launcher import launch
-from fastnn.kernels.runtime.program import is_dense, is_labels, is_number, is_writeable, number_size
+from fastnn.kernels.runtime.program import number_size
 from fastnn.kernels.runtime.raw_memory import (
     ahead,
     call_slice,
@@ -78,22 +82,20 @@ def _logarithms(totals, count):
         totals[i] = log(totals[i])
 
 
-_WORDS = Words("out losses dlogits logits labels weight work; batch classes ignored wanted")
+_WORDS = Words(CLASS_WORDS)
+_CONTRACT = class_contract("logits", "target", "dlogits")
+_PROBABILITY_CONTRACT = class_contract("logits", "target", "dlogits", MATRIX, "batch classes")
+_fits = _CONTRACT.holds
 
 
 def _softmax_cross_entropy(dtype):
     size_of = np.dtype(dtype).itemsize
 
     def softmax_cross_entropy_slice(args, t, n):
-        # out[1], losses[batch], dlogits[batch, classes], logits[batch, classes], labels[batch], weight[classes],
-        # work[HEAD + blocks]
-        batch, classes = integer(args, _WORDS.batch), integer(args, _WORDS.classes)
-        ignored, wanted = integer(args, _WORDS.ignored), integer(args, _WORDS.wanted)
+        # dlogits[batch, classes], logits[batch, classes]; the others: see `class_arrays`
+        batch, classes, ignored, wanted = class_sizes(args)
         blocks = (batch + _BLOCK - 1) // _BLOCK
-        losses = array(args, _WORDS.losses, (batch,), dtype)
-        labels = array(args, _WORDS.labels, (batch,), np.int64)
-        weight = array(args, _WORDS.weight, (classes,), dtype)
-        work = array(args, _WORDS.work, (HEAD + blocks,), np.float64)
+        losses, labels, weight, work = class_arrays(args, blocks, dtype)
         weighted = wanted & WEIGHT != 0
         with_losses, with_gradient = wanted & LOSSES != 0, wanted & GRADIENT != 0
         if not scan_labels(work, labels, classes, ignored, weight, weighted, wanted & MEAN != 0):
@@ -103,7 +105,7 @@ def _softmax_cross_entropy(dtype):
         totals_at, below_top_at, weights_at = scratch(_BLOCK, like), scratch(_BLOCK, like), scratch(_BLOCK, like)
         totals, below_top = array_at(totals_at, (_BLOCK,)), array_at(below_top_at, (_BLOCK,))
         weights = array_at(weights_at, (_BLOCK,))
-        dlogits_at, logits_at = pointer(args, _WORDS.dlogits, like), pointer(args, _WORDS.logits, like)
+        dlogits_at, logits_at = pointer(args, _WORDS.dx, like), pointer(args, _WORDS.x, like)
         labels_at = pointer(args, _WORDS.labels, np.int64(0))
         step = lanes(like)
         room = scratch(_WIDEST, like)
@@ -160,8 +162,7 @@ def _softmax_cross_entropy(dtype):
             work[HEAD + block] = total
         if past_caches:
             fence()
-        if n == 1 and wanted & OUT:
-            array(args, _WORDS.out, (1,), dtype)[0] = dtype(finish(work, blocks))
+        finish_alone(args, work, blocks, n, wanted, dtype)
 
     return softmax_cross_entropy_slice
 
@@ -194,22 +195,18 @@ def _against_probabilities(x, top, lse, weight, even, p, rest):
     return total, loss
 
 
-_SOFT_WORDS = Words("out losses dlogits logits target weight work; batch classes ignored wanted; label_smoothing")
+_SOFT_WORDS = Words(f"{CLASS_WORDS}; label_smoothing")
 
 
 def _soft_cross_entropy(dtype):
     def soft_cross_entropy_slice(args, t, n):
-        # out[1], losses[batch], dlogits[batch, classes], logits[batch, classes], target: labels[batch] or
-        # probabilities[batch, classes], weight[classes], work[HEAD + blocks]
-        batch, classes = integer(args, _SOFT_WORDS.batch), integer(args, _SOFT_WORDS.classes)
-        ignored, wanted = integer(args, _SOFT_WORDS.ignored), integer(args, _SOFT_WORDS.wanted)
+        # dlogits[batch, classes], logits[batch, classes]; labels[batch] or probabilities[batch, classes]; the others:
+        # see `class_arrays`
+        batch, classes, ignored, wanted = class_sizes(args)
         smoothing = dtype(real(args, _SOFT_WORDS.label_smoothing))
         even, rest = smoothing / dtype(classes), dtype(1) - smoothing
         blocks = (batch + _BLOCK - 1) // _BLOCK
-        losses = array(args, _SOFT_WORDS.losses, (batch,), dtype)
-        labels = array(args, _SOFT_WORDS.target, (batch,), np.int64)
-        weight = array(args, _SOFT_WORDS.weight, (classes,), dtype)
-        work = array(args, _SOFT_WORDS.work, (HEAD + blocks,), np.float64)
+        losses, labels, weight, work = class_arrays(args, blocks, dtype)
         with_losses, with_gradient = wanted & LOSSES != 0, wanted & GRADIENT != 0
         with_labels = wanted & _PROBABILITIES == 0
         if with_labels:
@@ -218,8 +215,8 @@ def _soft_cross_entropy(dtype):
         else:
             work[WRONG], work[COUNTED], work[DIVISOR] = -1.0, batch, batch if wanted & MEAN else 1.0
         scale = dtype(1.0 / work[DIVISOR])
-        dlogits_at = pointer(args, _SOFT_WORDS.dlogits, dtype(0))
-        logits_at = pointer(args, _SOFT_WORDS.logits, dtype(0))
+        dlogits_at = pointer(args, _SOFT_WORDS.dx, dtype(0))
+        logits_at = pointer(args, _SOFT_WORDS.x, dtype(0))
         first, last = part(blocks, t, n)
         for block in range(first, last):
             block_total = 0.0
@@ -246,7 +243,7 @@ def _soft_cross_entropy(dtype):
                             d[j] = scale * (total / exponentials * d[j] - weight[j] * even)
                         d[label] -= scale * onehot
                 else:
-                    p = array(args, _SOFT_WORDS.target, (batch, classes), dtype)[row]
+                    p = array(args, _SOFT_WORDS.labels, (batch, classes), dtype)[row]
                     total, loss = _against_probabilities(x, top, lse, weight, even, p, rest)
                     if with_gradient:
                         for j in range(classes):
@@ -255,20 +252,19 @@ def _soft_cross_entropy(dtype):
                 if with_losses:
                     losses[row] = loss
             work[HEAD + block] = block_total
-        if n == 1 and wanted & OUT:
-            array(args, _SOFT_WORDS.out, (1,), dtype)[0] = dtype(finish(work, blocks))
+        finish_alone(args, work, blocks, n, wanted, dtype)
 
     return soft_cross_entropy_slice
 
 
-_KERNEL = by_dtype("softmax_cross_entropy", _softmax_cross_entropy, _WORDS, outputs="out losses dlogits work")
-_SOFT = by_dtype("soft_cross_entropy", _soft_cross_entropy, _SOFT_WORDS, outputs="out losses dlogits work")
+_KERNEL = by_dtype("softmax_cross_entropy", _softmax_cross_entropy, _WORDS, outputs="out losses dx work")
+_SOFT = by_dtype("soft_cross_entropy", _soft_cross_entropy, _SOFT_WORDS, outputs="out losses dx work")
 
 _block = stack_words(len(_WORDS))
 
 
 def _enter_softmax_cross_entropy(
-    context, kernel, size, out, gradient, no_gradient, logits, labels, mean, ignored, room, threads, serial
+    context, kernel, size, out, gradient, logits, labels, mean, ignored, room, threads, serial
 ):
     """The loss and gradient of a batch small enough for one thread; returns the number of rows that counted.
 
@@ -277,22 +273,19 @@ def _enter_softmax_cross_entropy(
     if number_size(context, logits) != size or ndim_of(logits) != 2:
         return -1
     batch, classes = dimension_of(logits, 0), dimension_of(logits, 1)
-    blocks = (batch + _BLOCK - 1) // _BLOCK
+    blocks, none = (batch + _BLOCK - 1) // _BLOCK, integer(context, program.NONE)
     if (
-        batch == 0 or classes == 0 or 8 * (HEAD + blocks) > dimension_of(room, 0)
+        batch == 0 or classes == 0 or out == none or 8 * (HEAD + blocks) > dimension_of(room, 0)
         or (threads > 1 and _COST * batch * classes >= serial)
-        or not is_dense(context, logits, size, batch, classes) or not is_labels(context, labels, batch)
-        or not is_number(context, out, size)
+        or not _fits(context, size, (batch, classes), (logits, labels, none, out, none, gradient))
     ):  # fmt: skip
         return -1
-    with_gradient = gradient != no_gradient
-    if with_gradient and not (is_dense(context, gradient, size, batch, classes) and is_writeable(gradient)):
-        return -1
+    with_gradient = gradient != none
     block, work, x = _block(), data_of(room), data_of(logits)
     put_integer(block, _WORDS.out, data_of(out))
     put_integer(block, _WORDS.losses, x)
-    put_integer(block, _WORDS.dlogits, data_of(gradient) if with_gradient else x)
-    put_integer(block, _WORDS.logits, x)
+    put_integer(block, _WORDS.dx, data_of(gradient) if with_gradient else x)
+    put_integer(block, _WORDS.x, x)
     put_integer(block, _WORDS.labels, data_of(labels))
     put_integer(block, _WORDS.weight, x)
     put_integer(block, _WORDS.work, work)
@@ -304,8 +297,7 @@ def _enter_softmax_cross_entropy(
     return -1 if real(work, WRONG) >= 0 else int(real(work, COUNTED))
 
 
-_ENTER = Entry(_enter_softmax_cross_entropy, [types.int64] * 13, types.int64)
-_NONE = id(None)
+_ENTER = Entry(_enter_softmax_cross_entropy, [types.int64] * 12, types.int64)
 # The most bytes that this needs, as SERIAL_OPERATIONS bounds the work of one thread: a number for each block of rows.
 _ROOM = 8 * (HEAD + thread_count.SERIAL_OPERATIONS // (_COST * _BLOCK) + 1)
 # From this many logits on, more than one call is needed if there is more than one thread.
@@ -355,26 +347,16 @@ def softmax_cross_entropy(
         if counted >= 0:
             return counted
     batch, classes = matrix_shape("logits", logits)
-    dtype = logits.dtype
-    check("logits", logits, dtype, (batch, classes))
-    if with_labels:
-        check_classes("target", target, batch, weight, classes, dtype)
-    else:
-        check("target", target, dtype, (batch, classes))
-        if weight is not None:
-            check("weight", weight, dtype, (classes,))
-    outputs, wanted = check_outputs(out, losses, "dlogits", dlogits, logits)
+    contract = _CONTRACT if with_labels else _PROBABILITY_CONTRACT
+    contract.check(logits.dtype, (batch, classes), logits, target, weight, out, losses, dlogits)
+    (*outputs, weights), wanted = requested((out, losses, dlogits, weight), logits)
+    if soft and weight is None:
+        weights = launcher.ones(classes, logits.dtype)
     wanted |= (MEAN if mean else 0) | (0 if with_labels else _PROBABILITIES)
-    if weight is not None:
-        wanted |= WEIGHT
-    elif soft:
-        weight = launcher.ones(classes, dtype)
-    else:
-        weight = logits
     blocks = (batch + _BLOCK - 1) // _BLOCK
     work = new_work(blocks)
     parts = min(chunks_for(_COST * logits.size), blocks) or 1
-    arrays = (*outputs, logits, target, weight, work)
+    arrays = (*outputs, logits, target, weights, work)
     if soft:
         launch(kernel, parts, arrays, batch, classes, ignored, wanted, float(label_smoothing))
     else:
@@ -405,6 +387,6 @@ def softmax_cross_entropy_in_one_call(
         program.grow_scratch(_ROOM)
         room = program.scratch()
     return _ENTER.call(
-        program.context, kernel.address or kernel.compile(), logits.itemsize, id(out), id(dlogits), _NONE, id(logits),
+        program.context, kernel.address or kernel.compile(), logits.itemsize, id(out), id(dlogits), id(logits),
         id(labels), mean, ignore_index, id(room), thread_count._threads, thread_count.SERIAL_OPERATIONS,
     )  # fmt: skip

@@ -68,7 +68,7 @@ from fastnn.kernels.llvm.micro_kernel import (
 )
 from fastnn.kernels.norm.column_statistics import TOGETHER, sum_rows
 from fastnn.kernels.runtime import allocation, compiler, launcher, program, thread_count
-from fastnn.kernels.runtime.checks import check, check_output, check_rows, check_strided, kernel_for, matrix_shape
+from fastnn.kernels.runtime.checks import kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import (
     Entry,
     Words,
@@ -80,8 +80,9 @@ from fastnn.kernels.runtime.compiler import (
     pointer,
     stack_array,
 )
+from fastnn.kernels.runtime.contract import OUTPUT_ROWS, STRIDED, VECTOR, Contract
 from fastnn.kernels.runtime.launcher import launch
-from fastnn.kernels.runtime.program import can_run, has_rows, is_matrix, is_vector, number_size, parts_of, put_row, run
+from fastnn.kernels.runtime.program import can_run, number_size, parts_of, put_row, run
 from fastnn.kernels.runtime.raw_memory import (
     ahead,
     data_of,
@@ -446,77 +447,82 @@ def gemm(
     All are float32 or all float64. Any of M, N and K may be 0; a product over K = 0 is zero.
     """
     code = activation_code(activation)
-    if launcher.is_watched():
-        done = 0
-    else:
+    done = 0
+    if not launcher.is_watched():
         room = program.scratch()
-        mode = (ACCUMULATE if accumulate else 0) | (BIAS if bias is not None else 0)
         done = _ENTER.call(
-            program.context, _GEMM32.address, _GEMM64.address, id(y), id(a), id(b), id(bias), id(y if z is None else z),
-            mode, code, slope, thread_count._threads, thread_count.SERIAL_OPERATIONS, id(room),
+            program.context, _GEMM32.address, _GEMM64.address, id(y), id(a), id(b), id(bias), id(z), bool(accumulate),
+            code, slope, thread_count._threads, thread_count.SERIAL_OPERATIONS, id(room),
         )  # fmt: skip
         if done > 1:
             program.grow_scratch(done)
             gemm(y, a, b, bias, activation=activation, slope=slope, z=z, accumulate=accumulate)
             return
-    if not done:
-        gemm_checked(y, a, b, bias, code, activation, slope, z, accumulate)
+    if done:
+        return
+    kernel_for(GEMM, "a", a)
+    if not _can_accumulate(accumulate, bias is not None, z is not None, code):
+        given = [name for name, array in (("bias", bias), ("z", z)) if array is not None]
+        given += [f"activation {activation!r}"] if code else []
+        raise ValueError(f"accumulate must be False with bias, activation or z, found True with {', '.join(given)}")
+    sizes = (*matrix_shape("a", a), matrix_shape("b", b)[1])
+    _CONTRACT.check(a.dtype, sizes, a, b, y, bias, z)
+    launch_product(y, a, b, bias, activation, slope, z, ACCUMULATE if accumulate else 0)
 
 
-def gemm_checked(
-    y: np.ndarray, a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, code: int, activation: str, slope: float,
-    z: np.ndarray | None, accumulate: bool, sums: np.ndarray | None = None, sums_of_a: bool = False,
-    add_sums: bool = False, takes_dots: bool = True,
-) -> None:
-    """The product; checks every argument and raises the errors.
+# All are float32 or all float64.
+_CONTRACT = Contract(
+    "m depth columns",
+    [
+        ("a", STRIDED, "m depth"),
+        ("b", STRIDED, "depth columns"),
+        ("y", OUTPUT_ROWS, "m columns"),
+        ("bias?", VECTOR, "columns"),
+        ("z?", OUTPUT_ROWS, "m columns"),
+    ],
+)
+_fits = _CONTRACT.holds
+
+
+@both
+def _can_accumulate(accumulate: bool, has_bias: bool, has_z: bool, code: int) -> bool:
+    """Whether a product with these arguments may be added to ``y``."""
+    return not accumulate or not (has_bias or has_z or code != NONE)
+
+
+def launch_product(
+    y: np.ndarray, a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, activation: str = "none",
+    slope: float = 0.0, z: np.ndarray | None = None, mode: int = 0, sums: np.ndarray | None = None,
+) -> None:  # fmt: skip
+    """The product of arrays that keep the contract, as a launch.
 
     Args:
-        sums: (N,) receives the sums of the columns of a C-contiguous ``b``, or None. Not with ``z``, and only if M, N
-            and K are at least 1.
-        sums_of_a: ``sums`` is (M,) and receives the sums of the rows of ``a`` instead, whose transpose is C-contiguous.
-        add_sums: add to ``sums`` instead of overwriting it.
-        takes_dots: whether few rows may be computed as dot products, if the columns of ``b`` are contiguous.
+        mode: ACCUMULATE, SUM_A, SUM_B, ADD_SUMS, NO_DOTS.
+        sums: the output of SUM_A or SUM_B; M, N and K must be at least 1, and ``z`` must be None. With SUM_B the
+            rows of ``b`` are contiguous, with SUM_A the columns of ``a``.
     """
-    kernel = kernel_for(GEMM, "a", a)
-    dtype = a.dtype
-    if accumulate and (bias is not None or z is not None or code):
-        raise ValueError("accumulate goes without bias, activation and z")
-    m, depth = matrix_shape("a", a)
-    columns = matrix_shape("b", b)[1]
-    a_row, a_column = check_strided("a", a, dtype, (m, depth))
-    b_row, b_column = check_strided("b", b, dtype, (depth, columns))
-    y_row = z_row = check_rows("y", y, dtype, (m, columns), output=True)
-    mode = ACCUMULATE if accumulate else 0
-    if bias is not None:
-        check("bias", bias, dtype, (columns,))
-        mode |= BIAS
-    if z is None:
-        z = y
-    else:
-        z_row = check_rows("z", z, dtype, (m, columns), output=True)
-    if sums is not None:
-        if sums_of_a:
-            check("a.T", a.T, dtype, (depth, m))
-            check_output("sums", sums, dtype, (m,))
-        else:
-            check("b", b, dtype, (depth, columns))
-            check_output("sums", sums, dtype, (columns,))
-        z, mode = sums, mode | (SUM_A if sums_of_a else SUM_B) | (ADD_SUMS if add_sums else 0)
-    mode |= 0 if takes_dots else NO_DOTS
+    kernel, dtype, size = GEMM[a.dtype], a.dtype, a.itemsize
+    (m, depth), columns = a.shape, b.shape[1]
     if m == 0 or columns == 0:
         return
     if depth == 0:
-        _empty_sum(y, z, bias, activation, slope, accumulate)
+        _empty_sum(y, y if z is None else z, bias, activation, slope, mode & ACCUMULATE != 0)
         return
     program.start()
-    size = dtype.itemsize
+    a_row, a_column = a.strides[0] // size, a.strides[1] // size
+    b_row, b_column = b.strides[0] // size, b.strides[1] // size
+    y_row = y.strides[0] // size
+    z_row = y_row if z is None else z.strides[0] // size
+    other = y if z is None else z
+    if sums is not None:
+        other = sums
     parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width, group = _cut(
-        m, columns, depth, size, chunks_for(2.0 * m * columns * depth), mode, code, z is y,
-        a_row, a_column, b_row, b_column, limits(),
+        m, columns, depth, size, chunks_for(2.0 * m * columns * depth), mode | (0 if bias is None else BIAS),
+        activation_code(activation), other is y, a_row, a_column, b_row, b_column, limits(),
     )  # fmt: skip
     packed = allocation.empty(parts * group * depth_block * width, dtype) if width else y
     launch(
-        kernel, parts, (y, z, packed, a, b, y if bias is None else bias),
+        kernel, parts, (y, other, packed, a, b, y if bias is None else bias),
         m, columns, depth, a_row, a_column, b_row, b_column, y_row, z_row, mode, code,
         row_tiles, panels, row_block, depth_block, width, group, slope,
     )  # fmt: skip
@@ -659,10 +665,10 @@ def fill_block(
 
 
 def _enter_gemm(
-    context, kernel32, kernel64, y, a, b, bias, z, mode, code, slope, threads, serial, scratch,
+    context, kernel32, kernel64, y, a, b, bias, z, accumulate, code, slope, threads, serial, scratch,
 ):  # fmt: skip
     """Check the arrays, given by id, and compute: 1 if done, 0 if Python must check, else the scratch bytes needed."""
-    size = number_size(context, a)
+    size, none = number_size(context, a), integer(context, program.NONE)
     kernel = kernel64 if size == 8 else kernel32
     if size == 0 or kernel == 0 or number_size(context, b) != size or ndim_of(a) != 2 or ndim_of(b) != 2:
         return 0
@@ -670,17 +676,18 @@ def _enter_gemm(
     if m == 0 or depth == 0 or columns == 0:
         return 0
     if not (
-        is_matrix(context, a, size, m, depth) and is_matrix(context, b, size, depth, columns)
-        and has_rows(context, y, size, m, columns) and (z == y or has_rows(context, z, size, m, columns))
-    ):  # fmt: skip
+        _fits(context, size, (m, depth, columns), (a, b, y, bias, z))
+        and _can_accumulate(accumulate != 0, bias != none, z != none, code)
+    ):
         return 0
-    if mode & BIAS and not is_vector(context, bias, size, columns):
-        return 0
-    if mode & ACCUMULATE and (mode & BIAS or code != NONE or z != y):
-        return 0
-    block, table = _block(), _table()
+    block, table, mode = _block(), _table(), ACCUMULATE if accumulate else 0
+    first = y
+    if bias != none:
+        first, mode = bias, mode | BIAS
+    if z == none:
+        z = y
     parts, room = fill_block(
-        block, data_of(y), data_of(z), data_of(a), data_of(b), data_of(bias if mode & BIAS else y), data_of(scratch),
+        block, data_of(y), data_of(z), data_of(a), data_of(b), data_of(first), data_of(scratch),
         m, columns, depth, stride_of(a, 0) // size, stride_of(a, 1) // size, stride_of(b, 0) // size,
         stride_of(b, 1) // size, stride_of(y, 0) // size, stride_of(z, 0) // size,
         mode, code, slope, size, threads, serial,

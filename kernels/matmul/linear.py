@@ -19,25 +19,21 @@ from fastnn.kernels.activation.fused_activations import (
     differentiate_apart,
 )
 from fastnn.kernels.llvm.micro_kernel import ACCUMULATE
-from fastnn.kernels.matmul.gemm import ADD_SUMS, GEMM, NO_DOTS, SUM_A, SUM_B, WORDS, fill_block, gemm, gemm_checked
+from fastnn.kernels.matmul.gemm import ADD_SUMS, GEMM, NO_DOTS, SUM_A, SUM_B, WORDS, fill_block, gemm, launch_product
 from fastnn.kernels.norm.column_statistics import TOGETHER
 from fastnn.kernels.runtime import allocation, compiler, launcher, program, thread_count
-from fastnn.kernels.runtime.checks import check, check_output, check_rows, check_strided, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import Entry, Words, array, by_dtype, inline, part, stack_array
-from fastnn.kernels.runtime.launcher import launch
-from fastnn.kernels.runtime.program import (
-    can_run,
-    has_columns,
-    has_rows,
-    is_dense,
-    is_matrix,
-    is_vector,
-    is_writeable,
-    number_size,
-    parts_of,
-    put_row,
-    run,
+from fastnn.kernels.runtime.checks import check, check_output, is_turned, kernel_for, matrix_shape
+from fastnn.kernels.runtime.compiler import Entry, Words, array, both, by_dtype, inline, part, stack_array
+from fastnn.kernels.runtime.contract import (
+    MATRIX,
+    OUTPUT_ROWS,
+    OUTPUT_ROWS_OR_COLUMNS,
+    OUTPUT_VECTOR,
+    STRIDED,
+    Contract,
 )
+from fastnn.kernels.runtime.launcher import launch
+from fastnn.kernels.runtime.program import can_run, number_size, parts_of, put_row, run
 from fastnn.kernels.runtime.raw_memory import (
     data_of,
     dimension_of,
@@ -194,7 +190,7 @@ def linear_backward(
         done = _ENTER.call(
             program.context, _BACK32.address, _BACK64.address, _BIAS32.address, _BIAS64.address, _GEMM32.address,
             _GEMM64.address,
-            id(dx), id(dweight), id(dbias), id(dy), id(x), id(weight), id(saved), id(None),
+            id(dx), id(dweight), id(dbias), id(dy), id(x), id(weight), id(saved),
             code, slope, accumulate_weight, accumulate_bias,
             thread_count._threads, thread_count.SERIAL_OPERATIONS, id(program.scratch()),
         )  # fmt: skip
@@ -205,42 +201,48 @@ def linear_backward(
             )
             return
     if not done:
-        _backward_checked(
+        launch_backward(
             dx, dweight, dbias, dy, x, weight, saved, activation, slope, accumulate_weight, accumulate_bias
         )
 
 
-def _backward_checked(
+# All are float32 or all float64.
+_CONTRACT = Contract(
+    "batch in_features out_features",
+    [
+        ("dy", MATRIX, "batch out_features"),
+        ("x", STRIDED, "batch in_features"),
+        ("weight", STRIDED, "in_features out_features"),
+        ("dx?", OUTPUT_ROWS, "batch in_features"),
+        ("dweight?", OUTPUT_ROWS_OR_COLUMNS, "in_features out_features"),
+        ("dbias?", OUTPUT_VECTOR, "out_features"),
+        ("saved?", MATRIX, "batch out_features"),
+    ],
+)
+_fits = _CONTRACT.holds
+
+
+@both
+def _can_differentiate(code: int, has_saved: bool) -> bool:
+    """Whether the arguments suffice for the derivative of this activation."""
+    return code == NONE or has_saved
+
+
+def launch_backward(
     dx: np.ndarray | None, dweight: np.ndarray | None, dbias: np.ndarray | None, dy: np.ndarray, x: np.ndarray,
     weight: np.ndarray, saved: np.ndarray | None, activation: str, slope: float, accumulate_weight: bool,
     accumulate_bias: bool,
 ) -> None:
-    """The same, launch by launch; checks every argument and raises the errors."""
+    """As :func:`linear_backward`, launch by launch; raises the errors."""
     # All checks come before the first launch: an error must not leave half of the gradients written.
     kernel_for(_ACTIVATION_BIAS_BACKWARD, "dy", dy)
-    dtype = dy.dtype
     batch, out_features = matrix_shape("dy", dy)
     in_features = matrix_shape("weight", weight)[0]
-    check("dy", dy, dtype, (batch, out_features))
-    check_strided("x", x, dtype, (batch, in_features))
-    check_strided("weight", weight, dtype, (in_features, out_features))
-    if dx is not None:
-        check_rows("dx", dx, dtype, (batch, in_features), output=True)
-    turned = dweight is not None and _is_turned(dweight)
-    if dweight is not None:
-        if turned:
-            check_rows("dweight.T", dweight.T, dtype, (out_features, in_features), output=True)
-        else:
-            check_rows("dweight", dweight, dtype, (in_features, out_features), output=True)
-    if dbias is not None:
-        check_output("dbias", dbias, dtype, (out_features,))
-    if saved is not None:
-        check("saved", saved, dtype, (batch, out_features))
-    dz = dy
-    if activation != "none":
-        if saved is None:
-            raise ValueError(f"saved must be given for activation {activation!r}")
-        dz = allocation.empty_like(dy)
+    _CONTRACT.check(dy.dtype, (batch, in_features, out_features), dy, x, weight, dx, dweight, dbias, saved)
+    if not _can_differentiate(activation_code(activation), saved is not None):
+        raise ValueError(f"saved must be given for activation {activation!r}, found None")
+    turned = dweight is not None and is_turned(*dweight.shape, *dweight.strides, dweight.itemsize)
+    dz = dy if activation == "none" else allocation.empty_like(dy)
     # The product that reads dz also computes its sums.
     joined = dbias is not None and dweight is not None and bool(batch and in_features)
     if dbias is not None and not joined:
@@ -251,25 +253,15 @@ def _backward_checked(
         activation_backward(dz, dy, saved, activation, slope)
     if dweight is not None:
         y, a, b = (dweight.T, dz.T, x) if turned else (dweight, x.T, dz)
-        gemm_checked(
-            y, a, b, None, NONE, "none", slope, None, accumulate_weight, dbias if joined else None, turned,
-            accumulate_bias, False,
-        )  # fmt: skip
+        # Without dot products: the bits of a gradient do not depend on the layout of the input.
+        mode = NO_DOTS | (ACCUMULATE if accumulate_weight else 0)
+        if joined:
+            mode |= (SUM_A if turned else SUM_B) | (ADD_SUMS if accumulate_bias else 0)
+        launch_product(y, a, b, mode=mode, sums=dbias if joined else None)
     if dx is not None:
         if dweight is not None:
             launcher.independent()
-        gemm(dx, dz, weight.T)
-
-
-def _is_turned(dweight: np.ndarray) -> bool:
-    """Whether columns are contiguous, not rows."""
-    return (
-        type(dweight) is np.ndarray
-        and dweight.ndim == 2
-        and dweight.shape[0] > 1
-        and dweight.strides[0] == dweight.itemsize
-        and (dweight.shape[1] == 1 or dweight.strides[1] != dweight.itemsize)
-    )
+        launch_product(dx, dz, weight.T)
 
 
 # --------------------------------------------------------------------------------------------
@@ -281,11 +273,11 @@ _table = stack_words(3 * program.ROW)
 
 
 def _enter_linear_backward(
-    context, back32, back64, bias32, bias64, gemm32, gemm64, dx, dweight, dbias, dy, x, weight, saved, none,
+    context, back32, back64, bias32, bias64, gemm32, gemm64, dx, dweight, dbias, dy, x, weight, saved,
     code, slope, accumulate_weight, accumulate_bias, threads, serial, scratch,
 ):  # fmt: skip
     """Check the arrays, given by id, and compute: 1 if done, 0 if Python must check, else the scratch bytes needed."""
-    size = number_size(context, dy)
+    size, none = number_size(context, dy), integer(context, program.NONE)
     derivative, bias_kernel, product = (back64, bias64, gemm64) if size == 8 else (back32, bias32, gemm32)
     # The product that reads dz also computes its sums.
     has_bias_row = dbias != none and dweight == none
@@ -299,17 +291,14 @@ def _enter_linear_backward(
     batch, columns, depth = dimension_of(dy, 0), dimension_of(dy, 1), dimension_of(weight, 0)
     if batch == 0 or columns == 0 or depth == 0:
         return 0
-    turned = dweight != none and depth > 1 and has_columns(context, dweight, size, depth, columns)
     if not (
-        is_dense(context, dy, size, batch, columns)
-        and is_matrix(context, x, size, batch, depth)
-        and is_matrix(context, weight, size, depth, columns)
-        and (dx == none or has_rows(context, dx, size, batch, depth))
-        and (dweight == none or has_rows(context, dweight, size, depth, columns) or turned)
-        and (dbias == none or (is_vector(context, dbias, size, columns) and is_writeable(dbias)))
-        and (is_dense(context, saved, size, batch, columns) if saved != none else code == NONE)
+        _fits(context, size, (batch, depth, columns), (dy, x, weight, dx, dweight, dbias, saved))
+        and _can_differentiate(code, saved != none)
     ):
         return 0
+    turned = False
+    if dweight != none:
+        turned = is_turned(depth, columns, stride_of(dweight, 0), stride_of(dweight, 1), size)
     table, room = _table(), data_of(scratch)
     start, rows, most = room, 0, 1
     dz = data_of(dy)
@@ -381,7 +370,7 @@ def _enter_linear_backward(
     return 1
 
 
-_ENTER = Entry(_enter_linear_backward, [types.int64] * 16 + [types.float64] + [types.int64] * 5, types.int64)
+_ENTER = Entry(_enter_linear_backward, [types.int64] * 15 + [types.float64] + [types.int64] * 5, types.int64)
 _GEMM32, _GEMM64 = GEMM[compiler.FLOAT32], GEMM[compiler.FLOAT64]
 _BACK32, _BACK64 = BACKWARD[compiler.FLOAT32], BACKWARD[compiler.FLOAT64]
 _BIAS32, _BIAS64 = _ACTIVATION_BIAS_BACKWARD[compiler.FLOAT32], _ACTIVATION_BIAS_BACKWARD[compiler.FLOAT64]

@@ -145,12 +145,12 @@ def sparse_forward(
     check_output("out", out, dtype, (x.batch, columns))
     if z is None:
         if code:
-            raise ValueError("z must be given with an activation")
+            raise ValueError(f"z must be given for activation {activation!r}, found None")
         z = out
     else:
         check_output("z", z, dtype, (x.batch, columns))
         if not code:
-            raise ValueError("z must not be given without an activation")
+            raise ValueError("z must be None for activation 'none', found an array")
     parts = _parts(room, columns, count)
     sums = aligned((parts, x.batch, width), dtype)
     arrays = out, z, sums, x.ends, x.samples, x.values, panels, bias, spoiled

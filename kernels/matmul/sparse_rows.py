@@ -11,16 +11,26 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.kernels.llvm.sparse_tile import PAIR
-from fastnn.kernels.rows.gather import ask_for, check_indices
-from fastnn.kernels.rows.take_rows import SOURCES
+from fastnn.kernels.rows.take_rows import SOURCES, ask_for, check_indices
 from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, Words, array, inline, integer, part, pointer
+from fastnn.kernels.runtime.compiler import (
+    FLOAT32,
+    FLOAT64,
+    INT64,
+    Kernel,
+    Words,
+    array,
+    inline,
+    integer,
+    part,
+    pointer,
+)
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.raw_memory import atomic_add, load_acquire
 from fastnn.kernels.runtime.thread_count import chunks_for
 
-_INDEX, _NUMBER, _PLACE = np.dtype(np.int64), np.dtype(np.uint16), np.dtype(np.int32)
+_NUMBER, _PLACE = np.dtype(np.uint16), np.dtype(np.int32)
 _MOST_PAIRS, _MOST_ENTRIES = 2**16, 2**31 - 1
 # Rows that are compressed before space for them is claimed.
 _CHUNK = 8
@@ -151,8 +161,7 @@ def compress_rows(data: np.ndarray, share: float) -> CompressedRows | None:
         share: in [0, 1].
     """
     rows, features = matrix_shape("data", data)
-    if data.dtype not in _COMPRESS:
-        raise TypeError(f"data must have dtype uint8, float32 or float64, found {data.dtype}")
+    kernel = kernel_for(_COMPRESS, "data", data)
     check("data", data, data.dtype, (rows, features))
     if not 0 <= share <= 1:
         raise ValueError(f"share must be in [0, 1], found {share}")
@@ -161,7 +170,7 @@ def compress_rows(data: np.ndarray, share: float) -> CompressedRows | None:
         return None
     room = int(share * rows * count)
     values, pairs = allocation.empty((room, PAIR), data.dtype), allocation.empty(room, _NUMBER)
-    starts, counts = allocation.empty(rows, _INDEX), allocation.empty(rows, _PLACE)
+    starts, counts = allocation.empty(rows, INT64), allocation.empty(rows, _PLACE)
     # The number of entries so far, and whether they are too many.
     state = np.zeros(2, np.int64)
     parts = max(1, min(chunks_for(2.0 * data.size), -(-rows // _CHUNK)))
@@ -169,7 +178,7 @@ def compress_rows(data: np.ndarray, share: float) -> CompressedRows | None:
     size = _CHUNK * count + 1
     packed, places = allocation.empty((parts, size, PAIR), data.dtype), allocation.empty((parts, size), _NUMBER)
     arrays = values, pairs, starts, counts, state, packed, places, data
-    launch(_COMPRESS[data.dtype], parts, arrays, room, rows, features, size)
+    launch(kernel, parts, arrays, room, rows, features, size)
     if state[1]:
         return None
     used = int(state[0])
@@ -292,14 +301,12 @@ def sort_columns(out: SortedBatch, rows: CompressedRows, indices: np.ndarray) ->
     """
     values, pairs, starts, counts, features, most = rows
     stored, count = matrix_shape("values", values)[0], -(-features // PAIR)
-    if values.dtype not in _SORT:
-        raise TypeError(f"values must have dtype uint8, float32 or float64, found {values.dtype}")
-    kernel = kernel_for(_SORT[values.dtype], "out", out.values)
+    kernel = kernel_for(kernel_for(_SORT, "values", values), "out", out.values)
     check("values", values, values.dtype, (stored, PAIR))
     check("pairs", pairs, _NUMBER, (stored,))
-    check("starts", starts, _INDEX, (getattr(starts, "size", 0),))
+    check("starts", starts, INT64, (getattr(starts, "size", 0),))
     check("counts", counts, _PLACE, (starts.size,))
-    check("indices", indices, _INDEX, (out.batch,))
+    check("indices", indices, INT64, (out.batch,))
     room = check_batch(out, features, out.values.dtype, check_output)
     if room < out.batch * most:
         raise ValueError(f"out must have room for {out.batch * most} entries, found {room}")

@@ -22,19 +22,18 @@ from fastnn.kernels.norm.batch_norm_slices import (
 from fastnn.kernels.norm.column_statistics import COLUMNS, rows_of_chunk
 from fastnn.kernels.norm.normalization import (
     check_affine,
-    check_behind,
+    check_following,
     check_gradients,
     check_input,
     kernels_of,
 )
 from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output
-from fastnn.kernels.runtime.compiler import Kernel
+from fastnn.kernels.runtime.compiler import INT64, Kernel
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
 _ALL = SUM | APPLY
-_COUNT = np.dtype(np.int64)
 # The fewest columns of a part, if a launch is cut by columns.
 _FEWEST = 64
 # Floating-point operations per number, without those of the activation.
@@ -114,11 +113,16 @@ def batch_norm_forward(
         (check_output if training else check)("running_var", running_var, dtype, (columns,))
         flags |= RUNNING
     elif running_mean is not None or running_var is not None or not training:
-        raise ValueError("running_mean and running_var must be given both, and always where training is false")
+        found = ", ".join(
+            f"{name} {'None' if a is None else 'given'}"
+            for name, a in (("running_mean", running_mean), ("running_var", running_var))
+        )
+        either = "both be given or both be None" if training else "be given for training=False"
+        raise ValueError(f"running_mean and running_var must {either}, found {found}")
     if counter is not None:
-        check_output("counter", counter, _COUNT, counter.shape if getattr(counter, "size", 0) == 1 else (1,))
+        check_output("counter", counter, INT64, counter.shape if getattr(counter, "size", 0) == 1 else (1,))
         flags |= COUNTER
-    flags |= check_behind(activation, p, state)
+    flags |= check_following(activation, p, state)
     if training and batch < 2:
         raise ValueError(f"x must have more than one row in training, found shape {x.shape}")
     sums = allocation.empty((-(-batch // rows_of_chunk(batch)) if training else 0, 3, columns), dtype)
@@ -168,7 +172,7 @@ def batch_norm_backward(
     check("dy", dy, dtype, x.shape)
     check("saved", saved, dtype, (5, columns))
     flags = check_gradients(dx, dweight, dbias, x, accumulate_weight, accumulate_bias)
-    flags |= check_behind(activation, p, state, backward=True) | (TRAINING if training else 0)
+    flags |= check_following(activation, p, state, backward=True) | (TRAINING if training else 0)
     chunks = -(-batch // rows_of_chunk(batch))
     if not chunks or not columns:
         for gradient, accumulate in ((dweight, accumulate_weight), (dbias, accumulate_bias)):

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activation.dropout import drop, drop_factor
+from fastnn.kernels.activation.dropout import draw_of, drop
 from fastnn.kernels.activation.fused_activations import NONE, activate, differentiate
-from fastnn.kernels.llvm.random import random_bits, random_keys, random_threshold
+from fastnn.kernels.llvm.random import random_bits, random_threshold
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
 from fastnn.kernels.norm.column_statistics import ROOM, copy, fill, moments, sum_chunk, widen
 from fastnn.kernels.norm.normalization import ADD_BIAS, ADD_WEIGHT, BIAS, DROP, DX, NEEDS_INPUT, OWN, WEIGHT
@@ -78,6 +78,18 @@ def _normalise_relu_drop(out, x, mean, scale, shift, position, key0, key1, thres
         out[j] = (zero if z <= zero else z) * kept
 
 
+@inline
+def _blocks_and_chunks(columns, width, chunks, by_rows, t, n):
+    """The blocks of ``width`` columns and the chunks of rows of part ``t``: a part of the one and all of the other."""
+    blocks = -(-columns // width)
+    first_block, last_block, first_chunk, last_chunk = 0, blocks, 0, chunks
+    if by_rows:
+        first_chunk, last_chunk = part(chunks, t, n)
+    else:
+        first_block, last_block = part(blocks, t, n)
+    return first_block, last_block, first_chunk, last_chunk
+
+
 FORWARD_WORDS = Words(
     "out x weight bias running_mean running_var counter saved sums state; "
     "batch columns chunks rows phases by_rows width flags code; slope keep momentum eps"
@@ -108,17 +120,9 @@ def forward_slice(dtype, smooth):
         zero = dtype(0)
         near, scale, shift = stack_array(ROOM, zero), stack_array(ROOM, zero), stack_array(ROOM, zero)
         rest, inverse = stack_array(ROOM, zero), stack_array(ROOM, zero)
-        key0, key1 = np.uint32(0), np.uint32(0)
-        threshold, factor = random_threshold(real(args, FORWARD_WORDS.keep)), dtype(0)
-        if flags & DROP:
-            key0, key1 = random_keys(array(args, FORWARD_WORDS.state, (2,), np.int64))
-            factor = drop_factor(keep)
-        blocks = -(-columns // width)
-        first_block, last_block, first_chunk, last_chunk = 0, blocks, 0, chunks
-        if by_rows:
-            first_chunk, last_chunk = part(chunks, t, n)
-        else:
-            first_block, last_block = part(blocks, t, n)
+        key0, key1, factor = draw_of(args, FORWARD_WORDS.state, keep, flags & DROP)
+        threshold = random_threshold(real(args, FORWARD_WORDS.keep))
+        first_block, last_block, first_chunk, last_chunk = _blocks_and_chunks(columns, width, chunks, by_rows, t, n)
         # If a launch is cut by rows, all parts compute the same statistics and one writes them.
         writes = not by_rows or t == 0
         for block in range(first_block, last_block):
@@ -277,19 +281,11 @@ def backward_slice(dtype, smooth):
         total, product = stack_array(ROOM, zero), stack_array(ROOM, zero)
         z, dropped = stack_array(ROOM, zero), stack_array(ROOM, zero)
         totals, products = stack_array(ROOM, 0.0), stack_array(ROOM, 0.0)
-        key0, key1 = np.uint32(0), np.uint32(0)
-        threshold, factor = random_threshold(real(args, BACKWARD_WORDS.keep)), zero
-        if flags & DROP:
-            key0, key1 = random_keys(array(args, BACKWARD_WORDS.state, (2,), np.int64))
-            factor = drop_factor(keep)
+        key0, key1, factor = draw_of(args, BACKWARD_WORDS.state, keep, flags & DROP)
+        threshold = random_threshold(real(args, BACKWARD_WORDS.keep))
         # Without activation and dropout, dz is dy, and is not written to dx before the last phase.
         plain = not smooth and code == NONE and not flags & DROP
-        blocks = -(-columns // width)
-        first_block, last_block, first_chunk, last_chunk = 0, blocks, 0, chunks
-        if by_rows:
-            first_chunk, last_chunk = part(chunks, t, n)
-        else:
-            first_block, last_block = part(blocks, t, n)
+        first_block, last_block, first_chunk, last_chunk = _blocks_and_chunks(columns, width, chunks, by_rows, t, n)
         writes = not by_rows or t == 0
         for block in range(first_block, last_block):
             lo, hi = block * width, min(columns, (block + 1) * width)

@@ -57,14 +57,14 @@ def _add_row(total, row):
 
 
 @inline
-def sum_rows(sums, rows, distance, count, anew):
-    """Add ``count`` rows to ``sums``, or set ``sums`` to their sum if ``anew``.
+def sum_rows(sums, rows, distance, count, overwrite):
+    """Add ``count`` rows to ``sums``, or set ``sums`` to their sum if ``overwrite``.
 
     ``rows`` is a pointer; ``distance`` is the number of elements from one row to the next.
     """
     kind = sums.dtype.type
     total = stack_array(ROOM, kind(0))[: sums.size]
-    if anew:
+    if overwrite:
         fill(sums, kind(0))
     for start in range(0, count, TOGETHER):
         fill(total, kind(0))

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activation.dropout import drop, drop_factor
+from fastnn.kernels.activation.dropout import draw_of, drop
 from fastnn.kernels.activation.fused_activations import COSTS, NONE, activate, differentiate
-from fastnn.kernels.llvm.random import random_keys, random_threshold
+from fastnn.kernels.llvm.random import random_threshold
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
 from fastnn.kernels.llvm.sums import sum_of
 from fastnn.kernels.norm.column_statistics import copy
@@ -27,7 +27,7 @@ from fastnn.kernels.norm.normalization import (
     OWN,
     WEIGHT,
     check_affine,
-    check_behind,
+    check_following,
     check_gradients,
     check_input,
     kernels_of,
@@ -112,11 +112,8 @@ def _forward(dtype, smooth):
         weight = array(args, _FORWARD_WORDS.weight, (columns,), dtype)
         bias = array(args, _FORWARD_WORDS.bias, (columns,), dtype)
         saved = array(args, _FORWARD_WORDS.saved, (rows * groups, 3), dtype)
-        key0, key1 = np.uint32(0), np.uint32(0)
-        threshold, factor = random_threshold(real(args, _FORWARD_WORDS.keep)), dtype(0)
-        if flags & DROP:
-            key0, key1 = random_keys(array(args, _FORWARD_WORDS.state, (2,), np.int64))
-            factor = drop_factor(keep)
+        key0, key1, factor = draw_of(args, _FORWARD_WORDS.state, keep, flags & DROP)
+        threshold = random_threshold(real(args, _FORWARD_WORDS.keep))
         size = columns // groups
         # One division instead of several for each row.
         share = 1.0 / float(size)
@@ -247,11 +244,8 @@ def _backward(dtype, smooth):
         saved = array(args, _BACKWARD_WORDS.saved, (rows * groups, 3), dtype)
         sums = array(args, _BACKWARD_WORDS.sums, (chunks, 2, columns), dtype)
         scratch = array(args, _BACKWARD_WORDS.scratch, (chunks, columns), dtype)
-        key0, key1 = np.uint32(0), np.uint32(0)
-        threshold, factor = random_threshold(real(args, _BACKWARD_WORDS.keep)), dtype(0)
-        if flags & DROP:
-            key0, key1 = random_keys(array(args, _BACKWARD_WORDS.state, (2,), np.int64))
-            factor = drop_factor(keep)
+        key0, key1, factor = draw_of(args, _BACKWARD_WORDS.state, keep, flags & DROP)
+        threshold = random_threshold(real(args, _BACKWARD_WORDS.keep))
         size = columns // groups
         share = dtype(1.0 / float(size))
         first, last = part(chunks, t, n)
@@ -341,7 +335,7 @@ def layer_norm_forward(
     _check_groups(columns, groups)
     check_output("saved", saved, dtype, (rows * groups, 3))
     flags = check_affine(weight, bias, dtype, columns) | (_CENTRED if centred else 0)
-    flags |= check_behind(activation, p, state) | (_SHORT_IS_NAN if short_is_nan else 0)
+    flags |= check_following(activation, p, state) | (_SHORT_IS_NAN if short_is_nan else 0)
     if not x.size:
         return
     parts = min(chunks_for(x.size * (_COST + COSTS[code])), rows * groups)
@@ -396,7 +390,7 @@ def layer_norm_backward(
     check("saved", saved, dtype, (rows * groups, 3))
     flags = check_affine(weight, bias, dtype, columns) | (_CENTRED if centred else 0)
     wanted = check_gradients(dx, dweight, dbias, x, accumulate_weight, accumulate_bias)
-    flags |= check_behind(activation, p, state, backward=True)
+    flags |= check_following(activation, p, state, backward=True)
     chunks = -(-rows // ROWS)
     arrays = (
         allocation.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,

@@ -68,7 +68,7 @@ def check_gradients(
     return wanted
 
 
-def check_behind(activation: str, p: float, state: np.ndarray | None, backward: bool = False) -> int:
+def check_following(activation: str, p: float, state: np.ndarray | None, backward: bool = False) -> int:
     """The bits of the steps after the normalisation: a dropout, an activation whose backward needs its input."""
     flags = 0
     if p:

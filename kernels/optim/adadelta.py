@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
-from fastnn.kernels.optim.optimizers import Relaunch, bounds, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer
+from fastnn.kernels.optim.optimizers import Relaunch, bounds, factor, gradient, numbers, sign_of, stretch, update
+from fastnn.kernels.runtime.compiler import Words, by_dtype, inline, integer
 
 
 @inline
@@ -27,9 +27,9 @@ def _adadelta(dtype):
         # parameters, gradients, squares of gradients, of steps: all [size]
         size, hyper = integer(args, _WORDS.size), numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
-        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
-        s, d = array(args, _WORDS.squares, (size,), dtype)[lo:hi], array(args, _WORDS.steps, (size,), dtype)[lo:hi]
+        p = stretch(args, _WORDS.parameters, size, lo, hi, dtype)
+        g = stretch(args, _WORDS.gradients, size, lo, hi, dtype)
+        s, d = stretch(args, _WORDS.squares, size, lo, hi, dtype), stretch(args, _WORDS.steps, size, lo, hi, dtype)
         lr, rho, rest, eps = dtype(hyper[0]), dtype(hyper[5]), dtype(1 - hyper[5]), dtype(hyper[2])
         _adadelta_step(p, g, s, d, dtype(hyper[3]), dtype(hyper[4] * factor(args, _WORDS.scale)), lr, rho, rest, eps)
 

@@ -5,8 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
-from fastnn.kernels.optim.optimizers import Relaunch, bounds, check_step, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer
+from fastnn.kernels.optim.optimizers import (
+    Relaunch,
+    bounds,
+    check_step,
+    factor,
+    gradient,
+    numbers,
+    sign_of,
+    stretch,
+    update,
+)
+from fastnn.kernels.runtime.compiler import Words, by_dtype, inline, integer
 
 
 @inline
@@ -25,9 +35,9 @@ def _adagrad(dtype):
         # parameters, gradients, sum of squares: all [size]
         size, hyper = integer(args, _WORDS.size), numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
-        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
-        s = array(args, _WORDS.sum, (size,), dtype)[lo:hi]
+        p = stretch(args, _WORDS.parameters, size, lo, hi, dtype)
+        g = stretch(args, _WORDS.gradients, size, lo, hi, dtype)
+        s = stretch(args, _WORDS.sum, size, lo, hi, dtype)
         step_size = dtype(hyper[0] / (1 + (hyper[1] - 1) * hyper[5]))
         decay, scale = dtype(hyper[3]), dtype(hyper[4] * factor(args, _WORDS.scale))
         _adagrad_step(p, g, s, decay, scale, dtype(hyper[2]), step_size)

@@ -14,8 +14,10 @@ from fastnn.kernels.optim.optimizers import (
     bounds,
     factor,
     gradient,
+    moment_arrays,
     moment_numbers,
     moment_scalars,
+    next_moments,
     numbers,
     stretch,
     update,
@@ -33,8 +35,7 @@ def bias_correction(beta, step):
 def _adam_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, eps, step_size, root_correction):
     for i in range(p.size):
         grad = gradient(g[i], p[i], decay, scale)
-        m[i] = multiply_add(rest1, grad - m[i], m[i])
-        v[i] = multiply_add(beta2, v[i], rest2 * grad * grad)
+        m[i], v[i] = next_moments(m[i], v[i], grad, rest1, beta2, rest2)
         p[i] = multiply_add(keep, p[i], -step_size * m[i] / multiply_add(sqrt(v[i]), root_correction, eps))
 
 
@@ -42,8 +43,7 @@ def _adam_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, eps, step_si
 def _amsgrad_step(p, g, m, v, v_max, decay, scale, keep, rest1, beta2, rest2, eps, step_size, root_correction):
     for i in range(p.size):
         grad = gradient(g[i], p[i], decay, scale)
-        m[i] = multiply_add(rest1, grad - m[i], m[i])
-        v[i] = multiply_add(beta2, v[i], rest2 * grad * grad)
+        m[i], v[i] = next_moments(m[i], v[i], grad, rest1, beta2, rest2)
         v_max[i] = maximum(v_max[i], v[i])
         p[i] = multiply_add(keep, p[i], -step_size * m[i] / multiply_add(sqrt(v_max[i]), root_correction, eps))
 
@@ -57,9 +57,7 @@ def _adam(dtype):
         size, amsgrad = integer(args, _WORDS.size), integer(args, _WORDS.amsgrad)
         decoupled, hyper = integer(args, _WORDS.decoupled), numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p = stretch(args, _WORDS.parameters, size, lo, hi, dtype)
-        g = stretch(args, _WORDS.gradients, size, lo, hi, dtype)
-        m, v = stretch(args, _WORDS.first, size, lo, hi, dtype), stretch(args, _WORDS.second, size, lo, hi, dtype)
+        p, g, m, v = moment_arrays(args, size, lo, hi, dtype)
         lr, step = hyper[0], hyper[1]
         eps, decay, scale, keep, rest1, beta2, rest2 = moment_numbers(
             hyper, factor(args, _WORDS.scale), decoupled, dtype

@@ -13,9 +13,10 @@ from fastnn.kernels.optim.optimizers import (
     gradient,
     moment_scalars,
     numbers,
+    stretch,
     update,
 )
-from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer
+from fastnn.kernels.runtime.compiler import Words, by_dtype, inline, integer
 
 
 @inline
@@ -35,9 +36,9 @@ def _adamax(dtype):
         # parameters, gradients, first moment, largest gradient: all [size]
         size, hyper = integer(args, _WORDS.size), numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
-        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
-        m, u = array(args, _WORDS.first, (size,), dtype)[lo:hi], array(args, _WORDS.largest, (size,), dtype)[lo:hi]
+        p = stretch(args, _WORDS.parameters, size, lo, hi, dtype)
+        g = stretch(args, _WORDS.gradients, size, lo, hi, dtype)
+        m, u = stretch(args, _WORDS.first, size, lo, hi, dtype), stretch(args, _WORDS.largest, size, lo, hi, dtype)
         step_size = dtype(hyper[0] / bias_correction(hyper[2], hyper[1]))
         rest1, beta2, eps = dtype(1 - hyper[2]), dtype(hyper[3]), dtype(hyper[4])
         decay, scale = dtype(hyper[5]), dtype(hyper[6] * factor(args, _WORDS.scale))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add
-from fastnn.kernels.optim.optimizers import bounds, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer
+from fastnn.kernels.optim.optimizers import bounds, factor, gradient, numbers, sign_of, stretch, update
+from fastnn.kernels.runtime.compiler import Words, by_dtype, inline, integer
 
 
 @inline
@@ -24,9 +24,9 @@ def _asgd(dtype):
         # parameters, gradients, average: all [size]
         size, hyper = integer(args, _WORDS.size), numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
-        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
-        average = array(args, _WORDS.average, (size,), dtype)[lo:hi]
+        p = stretch(args, _WORDS.parameters, size, lo, hi, dtype)
+        g = stretch(args, _WORDS.gradients, size, lo, hi, dtype)
+        average = stretch(args, _WORDS.average, size, lo, hi, dtype)
         keep, eta, mu = dtype(1 - hyper[4] * hyper[5]), dtype(hyper[5]), dtype(hyper[6])
         _asgd_step(p, g, average, dtype(hyper[2]), dtype(hyper[3] * factor(args, _WORDS.scale)), keep, eta, mu)
 

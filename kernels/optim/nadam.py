@@ -10,10 +10,11 @@ from fastnn.kernels.optim.optimizers import (
     bounds,
     factor,
     gradient,
+    moment_arrays,
     moment_numbers,
     moment_scalars,
+    next_moments,
     numbers,
-    stretch,
     update,
 )
 from fastnn.kernels.runtime.compiler import STRICT, Words, by_dtype, inline, integer
@@ -28,8 +29,7 @@ def _momentum(beta1, step, momentum_decay):
 def _nadam_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, eps, grad_size, step_size, root_correction):
     for i in range(p.size):
         grad = gradient(g[i], p[i], decay, scale)
-        m[i] = multiply_add(rest1, grad - m[i], m[i])
-        v[i] = multiply_add(beta2, v[i], rest2 * grad * grad)
+        m[i], v[i] = next_moments(m[i], v[i], grad, rest1, beta2, rest2)
         step = multiply_add(grad_size, grad, step_size * m[i]) / multiply_add(sqrt(v[i]), root_correction, eps)
         p[i] = multiply_add(keep, p[i], -step)
 
@@ -43,9 +43,7 @@ def _nadam(dtype):
         size, decoupled = integer(args, _WORDS.size), integer(args, _WORDS.decoupled)
         hyper = numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p = stretch(args, _WORDS.parameters, size, lo, hi, dtype)
-        g = stretch(args, _WORDS.gradients, size, lo, hi, dtype)
-        m, v = stretch(args, _WORDS.first, size, lo, hi, dtype), stretch(args, _WORDS.second, size, lo, hi, dtype)
+        p, g, m, v = moment_arrays(args, size, lo, hi, dtype)
         lr, step = hyper[0], hyper[1]
         eps, decay, scale, keep, rest1, beta2, rest2 = moment_numbers(
             hyper, factor(args, _WORDS.scale), decoupled, dtype

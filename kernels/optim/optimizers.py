@@ -26,7 +26,7 @@ import numpy as np
 from fastnn.kernels.llvm.simd import multiply_add
 from fastnn.kernels.runtime import allocation, launcher, thread_count
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
-from fastnn.kernels.runtime.compiler import FLOAT64, Kernel, array, inline, part
+from fastnn.kernels.runtime.compiler import FLOAT64, Kernel, Words, array, inline, part
 from fastnn.kernels.runtime.thread_count import chunks_for
 
 # Numbers in the array `hyper`; a kernel reads the first few.
@@ -73,6 +73,25 @@ def gradient(g, p, decay, scale):
 def stretch(args, index, size, lo, hi, dtype):
     """Numbers ``lo`` to ``hi`` of the flat array in word ``index``."""
     return array(args, index, (size,), dtype)[lo:hi]
+
+
+# The first words of the rules with Adam's moments.
+_MOMENTS = Words("parameters gradients first second")
+
+
+@inline
+def moment_arrays(args, size, lo, hi, dtype):
+    """Numbers ``lo`` to ``hi`` of the parameters, the gradients and the two moments."""
+    return (
+        stretch(args, _MOMENTS.parameters, size, lo, hi, dtype), stretch(args, _MOMENTS.gradients, size, lo, hi, dtype),
+        stretch(args, _MOMENTS.first, size, lo, hi, dtype), stretch(args, _MOMENTS.second, size, lo, hi, dtype),
+    )  # fmt: skip
+
+
+@inline
+def next_moments(first, second, g, rest1, beta2, rest2):
+    """Adam's moments after a step with gradient ``g``."""
+    return multiply_add(rest1, g - first, first), multiply_add(beta2, second, rest2 * g * g)
 
 
 @inline

@@ -11,10 +11,11 @@ from fastnn.kernels.optim.optimizers import (
     bounds,
     factor,
     gradient,
+    moment_arrays,
     moment_numbers,
     moment_scalars,
+    next_moments,
     numbers,
-    stretch,
     update,
 )
 from fastnn.kernels.runtime.compiler import STRICT, Words, by_dtype, inline, integer
@@ -35,8 +36,7 @@ def _rectification(beta2, step):
 def _plain_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, step_size):
     for i in range(p.size):
         grad = gradient(g[i], p[i], decay, scale)
-        m[i] = multiply_add(rest1, grad - m[i], m[i])
-        v[i] = multiply_add(beta2, v[i], rest2 * grad * grad)
+        m[i], v[i] = next_moments(m[i], v[i], grad, rest1, beta2, rest2)
         p[i] = multiply_add(keep, p[i], -step_size * m[i])
 
 
@@ -44,8 +44,7 @@ def _plain_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, step_size):
 def _adaptive_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, step_size, eps):
     for i in range(p.size):
         grad = gradient(g[i], p[i], decay, scale)
-        m[i] = multiply_add(rest1, grad - m[i], m[i])
-        v[i] = multiply_add(beta2, v[i], rest2 * grad * grad)
+        m[i], v[i] = next_moments(m[i], v[i], grad, rest1, beta2, rest2)
         p[i] = multiply_add(keep, p[i], -step_size * m[i] / (sqrt(v[i]) + eps))
 
 
@@ -58,9 +57,7 @@ def _radam(dtype):
         size, decoupled = integer(args, _WORDS.size), integer(args, _WORDS.decoupled)
         hyper = numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p = stretch(args, _WORDS.parameters, size, lo, hi, dtype)
-        g = stretch(args, _WORDS.gradients, size, lo, hi, dtype)
-        m, v = stretch(args, _WORDS.first, size, lo, hi, dtype), stretch(args, _WORDS.second, size, lo, hi, dtype)
+        p, g, m, v = moment_arrays(args, size, lo, hi, dtype)
         lr, step = hyper[0], hyper[1]
         eps, decay, scale, keep, rest1, beta2, rest2 = moment_numbers(
             hyper, factor(args, _WORDS.scale), decoupled, dtype

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.llvm.simd import maximum, multiply_add, sqrt
-from fastnn.kernels.optim.optimizers import Relaunch, bounds, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer
+from fastnn.kernels.optim.optimizers import Relaunch, bounds, factor, gradient, numbers, sign_of, stretch, update
+from fastnn.kernels.runtime.compiler import Words, by_dtype, inline, integer
 
 
 @inline
@@ -37,10 +37,10 @@ def _rmsprop(dtype):
         size, centered = integer(args, _WORDS.size), integer(args, _WORDS.centered)
         with_momentum, hyper = integer(args, _WORDS.has_momentum), numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
-        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
-        s, b = array(args, _WORDS.squares, (size,), dtype)[lo:hi], array(args, _WORDS.momentum, (size,), dtype)[lo:hi]
-        a = array(args, _WORDS.mean, (size,), dtype)[lo:hi]
+        p = stretch(args, _WORDS.parameters, size, lo, hi, dtype)
+        g = stretch(args, _WORDS.gradients, size, lo, hi, dtype)
+        s, b = stretch(args, _WORDS.squares, size, lo, hi, dtype), stretch(args, _WORDS.momentum, size, lo, hi, dtype)
+        a = stretch(args, _WORDS.mean, size, lo, hi, dtype)
         lr, eps, decay = dtype(hyper[0]), dtype(hyper[2]), dtype(hyper[3])
         scale, alpha, rest = dtype(hyper[4] * factor(args, _WORDS.scale)), dtype(hyper[5]), dtype(1 - hyper[5])
         momentum, zero = dtype(hyper[6]), dtype(0)

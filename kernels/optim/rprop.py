@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.optim.optimizers import Relaunch, bounds, factor, numbers, sign_of, update
-from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer
+from fastnn.kernels.optim.optimizers import Relaunch, bounds, factor, numbers, sign_of, stretch, update
+from fastnn.kernels.runtime.compiler import Words, by_dtype, inline, integer
 
 
 @inline
@@ -31,10 +31,10 @@ def _rprop(dtype):
         # parameters, gradients, previous gradients, step sizes: all [size]
         size, hyper = integer(args, _WORDS.size), numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
-        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
-        previous = array(args, _WORDS.previous, (size,), dtype)[lo:hi]
-        step_size = array(args, _WORDS.steps, (size,), dtype)[lo:hi]
+        p = stretch(args, _WORDS.parameters, size, lo, hi, dtype)
+        g = stretch(args, _WORDS.gradients, size, lo, hi, dtype)
+        previous = stretch(args, _WORDS.previous, size, lo, hi, dtype)
+        step_size = stretch(args, _WORDS.steps, size, lo, hi, dtype)
         scale, shrink, grow = dtype(hyper[2] * factor(args, _WORDS.scale)), dtype(hyper[3]), dtype(hyper[4])
         smallest, largest = dtype(hyper[5]), dtype(hyper[6])
         _rprop_step(p, g, previous, step_size, scale, shrink, grow, smallest, largest, dtype(0), dtype(1))

@@ -5,8 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add
-from fastnn.kernels.optim.optimizers import Relaunch, bounds, check_step, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer
+from fastnn.kernels.optim.optimizers import (
+    Relaunch,
+    bounds,
+    check_step,
+    factor,
+    gradient,
+    numbers,
+    sign_of,
+    stretch,
+    update,
+)
+from fastnn.kernels.runtime.compiler import Words, by_dtype, inline, integer
 
 
 @inline
@@ -23,8 +33,8 @@ def _sgd(dtype):
         # parameters, gradients: all [size]
         size, hyper = integer(args, _WORDS.size), numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
-        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
+        p = stretch(args, _WORDS.parameters, size, lo, hi, dtype)
+        g = stretch(args, _WORDS.gradients, size, lo, hi, dtype)
         _sgd_step(p, g, dtype(hyper[0]), dtype(hyper[2]), dtype(hyper[3] * factor(args, _WORDS.scale)))
 
     return sgd_slice
@@ -49,9 +59,9 @@ def _sgd_momentum(dtype):
         lr, decay, scale = dtype(hyper[0]), dtype(hyper[2]), dtype(hyper[3] * factor(args, _MOMENTUM_WORDS.scale))
         undamped = dtype(1.0 if hyper[1] == 1 else 1 - hyper[5])
         lo, hi = bounds(size, t, n)
-        p = array(args, _MOMENTUM_WORDS.parameters, (size,), dtype)[lo:hi]
-        g = array(args, _MOMENTUM_WORDS.gradients, (size,), dtype)[lo:hi]
-        v = array(args, _MOMENTUM_WORDS.velocity, (size,), dtype)[lo:hi]
+        p = stretch(args, _MOMENTUM_WORDS.parameters, size, lo, hi, dtype)
+        g = stretch(args, _MOMENTUM_WORDS.gradients, size, lo, hi, dtype)
+        v = stretch(args, _MOMENTUM_WORDS.velocity, size, lo, hi, dtype)
         _sgd_momentum_step(p, g, v, lr, decay, scale, dtype(hyper[4]), undamped, nesterov)
 
     return sgd_momentum_slice

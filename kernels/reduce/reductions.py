@@ -85,9 +85,18 @@ def finish_parts(out: np.ndarray, work: np.ndarray, blocks: int) -> None:
     launch(_FINISH[out.dtype], 1, (out, work), blocks)
 
 
-def check_scalar(name: str, out: np.ndarray, dtype: np.dtype) -> None:
-    """Raise unless ``out`` can hold one number of ``dtype``."""
-    check_output(name, out, dtype, out.shape if type(out) is np.ndarray and out.size == 1 else ())
+def requested(outputs: tuple[np.ndarray | None, ...], other: np.ndarray) -> tuple[list[np.ndarray], int]:
+    """The outputs, with ``other`` in place of None, and a bit for each that is not None, the lowest for the first."""
+    arrays, wanted, bit = [], 0, 1
+    for a in outputs:
+        if a is None:
+            # It is not used; any address works.
+            arrays.append(other)
+        else:
+            arrays.append(a)
+            wanted |= bit
+        bit *= 2
+    return arrays, wanted
 
 
 def new_work(blocks: int) -> np.ndarray:

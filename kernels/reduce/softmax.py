@@ -23,7 +23,8 @@ def _below(x, top):
 
 
 @inline
-def _largest(x):
+def largest(x):
+    """The largest number of a row; NaN if there is one."""
     # Start from the first number, not from -infinity: a row of -infinities has to give NaN.
     top = x[0]
     for j in range(x.size):
@@ -40,8 +41,9 @@ def _sum_of_exponentials(x, top):
 
 
 @inline
-def _softmax_row(out, x):
-    top = _largest(x)
+def softmax_row(out, x):
+    """The softmax of a row; ``out`` may be ``x``."""
+    top = largest(x)
     # Two loops: a single one would be vectorised only if its arrays are far enough apart, and the order of the sum,
     # and so its last bit, would depend on addresses.
     for j in range(x.size):
@@ -53,7 +55,7 @@ def _softmax_row(out, x):
 
 @inline
 def _log_softmax_row(out, x):
-    top = _largest(x)
+    top = largest(x)
     below = log(_sum_of_exponentials(x, top))
     for j in range(x.size):
         out[j] = _below(_below(x[j], top), below)
@@ -88,7 +90,7 @@ def _forward(dtype):
             if logarithm:
                 _log_softmax_row(out[row], x[row])
             else:
-                _softmax_row(out[row], x[row])
+                softmax_row(out[row], x[row])
 
     return softmax_forward_slice
 

@@ -13,13 +13,12 @@ from fastnn.kernels.llvm.math import exp, log
 from fastnn.kernels.llvm.sums import sum_of, sum_of_products
 from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer, part
+from fastnn.kernels.runtime.compiler import INT64, Words, array, by_dtype, inline, integer, part
 from fastnn.kernels.runtime.launcher import guard_contents, launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
 # Floating-point operations per number, with and without a logarithm or an exponential.
 _COST, _LOGARITHM_COST = 6, 30
-_INDEX = np.dtype(np.int64)
 # As PyTorch's simplex: the sum of probabilities may differ from 1 by less.
 _TOLERANCE = 1e-6
 
@@ -271,7 +270,7 @@ def normalize_forward(out: np.ndarray, x: np.ndarray) -> int:
     if not rows:
         return 0
     parts = _parts(rows, x.size, _COST)
-    wrong = allocation.empty(parts, _INDEX)
+    wrong = allocation.empty(parts, INT64)
     launch(kernel, parts, (out, x, wrong), rows, columns)
     return _found(wrong, out, lambda out: bool((out >= 0).all() and (abs(out.sum(-1) - 1) < _TOLERANCE).all()))
 
@@ -295,7 +294,7 @@ def _check_rows(x: np.ndarray, index: np.ndarray) -> tuple[int, int, int]:
     batch, columns = matrix_shape("x", x)
     check("x", x, x.dtype, (batch, columns))
     rows = index.size if type(index) is np.ndarray else 0
-    check("index", index, _INDEX, (rows,))
+    check("index", index, INT64, (rows,))
     if rows % batch if batch else rows:
         raise ValueError(f"index must have a multiple of {batch} elements, one for each row of x, found {rows}")
     return rows, batch, columns
@@ -320,7 +319,7 @@ def categorical_log_prob_forward(out: np.ndarray, x: np.ndarray, index: np.ndarr
     if not rows:
         return 0
     parts = _parts(rows, rows, _LOGARITHM_COST)
-    wrong = allocation.empty(parts, _INDEX)
+    wrong = allocation.empty(parts, INT64)
     launch(kernel, parts, (out, x, index, wrong), rows, batch, columns, bool(logarithms))
     return _found(wrong, index, lambda index: bool(((index >= 0) & (index < columns)).all()))
 
@@ -350,7 +349,7 @@ def categorical_entropy_forward(out: np.ndarray, x: np.ndarray, logarithms: bool
     Args:
         out: (rows,)
         x: (rows, columns) probabilities or their logarithms, C-contiguous, float32 or float64.
-        logarithms: whether ``x`` has logarithms; the smallest float stands for -infinity.
+        logarithms: whether ``x`` has logarithms; the smallest float is read as -infinity.
     """
     kernel = kernel_for(_ENTROPIES, "x", x)
     rows, columns = matrix_shape("x", x)
@@ -397,10 +396,10 @@ def categorical_draw(out: np.ndarray, weights: np.ndarray, points: np.ndarray) -
     check("weights", weights, weights.dtype, (rows, columns))
     count = points.shape[-1] if type(points) is np.ndarray and points.ndim == 2 else 0
     check("points", points, np.dtype(np.float64), (rows, count))
-    check_output("out", out, _INDEX, (rows, count))
+    check_output("out", out, INT64, (rows, count))
     if not rows:
         return 0
     parts = _parts(rows, (1 + count) * weights.size, _COST)
-    wrong = allocation.empty(parts, _INDEX)
+    wrong = allocation.empty(parts, INT64)
     launch(kernel, parts, (out, weights, points, wrong), rows, columns, count)
     return _found(wrong, out, lambda out: False)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.rows.gather import check_indices
-from fastnn.kernels.rows.take_rows import WORDS, rows_slice
+from fastnn.kernels.rows.take_rows import WORDS, check_chosen_rows, check_indices, rows_slice
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer, part
+from fastnn.kernels.runtime.compiler import INT64, Words, array, by_dtype, inline, integer, part
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
-
-_INDEX = np.dtype(np.int64)
 
 
 @inline
@@ -46,6 +43,8 @@ def _backward(dtype):
 
 _FORWARD = by_dtype("embedding_forward", lambda dtype: rows_slice(dtype, dtype), WORDS)
 _BACKWARD = by_dtype("embedding_backward", _backward, _BACKWARD_WORDS)
+# Rows are not converted.
+_KERNELS = {dtype: {dtype: kernel} for dtype, kernel in _FORWARD.items()}
 
 
 _OUT_OF_RANGE = "index out of range in self: index {} of an embedding with {} rows"
@@ -61,12 +60,7 @@ def embedding_forward(out: np.ndarray, weight: np.ndarray, indices: np.ndarray) 
 
     Raises: IndexError for an index out of range, before anything is written.
     """
-    kernel = kernel_for(_FORWARD, "weight", weight)
-    rows, columns = matrix_shape("weight", weight)
-    check("weight", weight, weight.dtype, (rows, columns))
-    check("indices", indices, _INDEX, (getattr(indices, "size", 0),))
-    check_output("out", out, weight.dtype, (indices.size, columns))
-    check_indices(indices, rows, _OUT_OF_RANGE)
+    kernel, rows, columns = check_chosen_rows(_KERNELS, out, weight, indices, "weight", message=_OUT_OF_RANGE)
     launch(kernel, chunks_for(2 * out.size), (out, weight, indices), indices.size, rows, columns)
 
 
@@ -90,7 +84,7 @@ def embedding_backward(
     kernel = kernel_for(_BACKWARD, "dy", dy)
     count, columns = matrix_shape("dy", dy)
     check("dy", dy, dy.dtype, (count, columns))
-    check("indices", indices, _INDEX, (count,))
+    check("indices", indices, INT64, (count,))
     rows, _ = matrix_shape("dweight", dweight)
     check_output("dweight", dweight, dy.dtype, (rows, columns))
     check_indices(indices, rows, _OUT_OF_RANGE)

@@ -143,16 +143,16 @@ def _read(path: Path | None) -> Any:
         return None
     payload = content[_DIGEST:]
     if digest_of(path, payload) != content[:_DIGEST]:
-        return None  # Truncated, damaged, or of another name: compile again and overwrite it.
+        return None  # Truncated, damaged, or written under another name: compile again and overwrite it.
     try:
         return pickle.loads(payload)
     except Exception:
-        # A class of a library that was exchanged without another version number.
+        # A class of a library that has changed without a new version number.
         return None
 
 
 def digest_of(path: Path, payload: bytes) -> bytes:
-    """The first bytes of a file. The name is part of it: it stands for the CPU that the code is made for."""
+    """The hash at the start of a file. It covers the name, too, which depends on the CPU that the code is for."""
     return hashlib.sha256(path.name.encode() + b"\0" + payload).digest()
 
 
@@ -173,7 +173,7 @@ def _write(path: Path, content: Any) -> None:
 
 @functools.cache
 def _remove_unfinished(folder: Path) -> None:
-    """Remove what processes left that were killed while they wrote, a day ago or earlier."""
+    """Remove the temporary files of processes that were killed while they wrote, if they are a day old."""
     oldest = time.time() - 86400
     for path in folder.glob("*.tmp"):
         with contextlib.suppress(OSError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from fastnn.kernels.runtime.compiler import FLOAT32, Kernel
+from fastnn.kernels.runtime.compiler import FLOAT32, both
+
+T = TypeVar("T")
 
 # NPY_ARRAY_C_CONTIGUOUS and NPY_ARRAY_ALIGNED of NumPy's C API.
 _READABLE = 0x0001 | 0x0100
@@ -22,6 +24,11 @@ def check_output(name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, ..
     """As :func:`check`, for an array that the kernel writes."""
     if type(a) is not np.ndarray or a.dtype != dtype or a.shape != shape or not a.flags.carray:
         raise _explain(name, a, dtype, shape, "C-contiguous, aligned and writeable")
+
+
+def check_scalar(name: str, out: np.ndarray, dtype: np.dtype, shape: tuple[()] = ()) -> None:
+    """Raise unless ``out`` holds one number of ``dtype``, in any number of dimensions."""
+    check_output(name, out, dtype, out.shape if type(out) is np.ndarray and out.size == 1 else shape)
 
 
 def check_strided(name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, int]) -> tuple[int, int]:
@@ -60,6 +67,20 @@ def check_rows(
     return a.strides[0] // a.itemsize
 
 
+@both
+def is_turned(rows: int, columns: int, row_stride: int, column_stride: int, size: int) -> bool:
+    """Whether a matrix with these strides in bytes has contiguous columns, and not contiguous rows."""
+    return rows > 1 and row_stride == size and (columns == 1 or column_stride != size)
+
+
+def check_rows_or_columns(name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, int]) -> None:
+    """Raise unless ``a`` is a writeable matrix whose rows or columns are contiguous."""
+    if type(a) is np.ndarray and a.ndim == 2 and is_turned(*a.shape, *a.strides, a.itemsize):
+        check_rows(f"{name}.T", a.T, dtype, shape[::-1], output=True)
+    else:
+        check_rows(name, a, dtype, shape, output=True)
+
+
 def check_batch(
     name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, ...], *, rows: bool = False, output: bool = False
 ) -> tuple[int, ...]:
@@ -95,10 +116,12 @@ def _explain(name: str, a: Any, dtype: np.dtype, shape: tuple[int, ...], layout:
     return ValueError(f"{name} must be {layout}, found strides {a.strides}, {alignment}, {access}")
 
 
-def kernel_for(kernels: dict[np.dtype, Kernel], name: str, a: np.ndarray) -> Kernel:
-    """The kernel for the dtype of ``a``; TypeError if there is none."""
+def kernel_for(kernels: dict[np.dtype, T], name: str, a: np.ndarray) -> T:
+    """The kernel for the dtype of ``a``, or the kernels; TypeError if there is none."""
     try:
         return kernels[a.dtype]
     except (KeyError, AttributeError, TypeError):
         found = getattr(a, "dtype", type(a).__name__)
-        raise TypeError(f"{name} must have dtype float32 or float64, found {found}") from None
+        *names, last = [dtype.name for dtype in kernels]
+        dtypes = f"{', '.join(names)} or {last}" if names else last
+        raise TypeError(f"{name} must have dtype {dtypes}, found {found}") from None

@@ -60,6 +60,7 @@ _OPTIONS: dict[str, Any] = {"nopython": True, "error_model": "numpy"}
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
+INT64 = np.dtype(np.int64)
 
 _compile_lock: Any = threading.RLock()
 
@@ -432,7 +433,7 @@ class Kernel:
         self.name, self.function, self.arrays, self.fastmath = name, function, len(arrays), fastmath
         self.words = len(words)
         if self.words > MAX_WORDS:
-            raise ValueError(f"kernel {name} needs {self.words} words, a block has {MAX_WORDS}")
+            raise ValueError(f"kernel {name} must have at most {MAX_WORDS} words, found {self.words}")
         self.pack = struct.Struct(f"={len(arrays) + len(integers)}q{len(reals)}d").pack
         self.address = 0
         self._code: CFunc | None = None

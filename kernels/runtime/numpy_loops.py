@@ -113,7 +113,7 @@ def _at(args, operand, strides, i, j, m):
 
 
 def _loop_slice(args, t, n):
-    # x, y and z, of which a loop of fewer operands reads the first ones; out
+    # x, y and z (a loop with fewer operands reads the first ones); out
     call, operands = _call(), integer(args, _LOOP.operands)
     put_integer(call, 4, integer(args, _LOOP.n3))
     put_integer(call, 5, integer(args, _LOOP.x3))

@@ -31,23 +31,21 @@ from fastnn.kernels.runtime.pool import start as start
 from fastnn.kernels.runtime.raw_memory import (
     data_of,
     descriptor_of,
-    dimension_of,
     flags_of,
     integer,
-    ndim_of,
     number_at,
     pointer,
     put_integer,
-    stride_of,
     type_of,
 )
 
 # --------------------------------------------------------------------------------------------
 # Values of this process that compiled code needs: words at an address
 
-ARRAY_TYPE, FLOAT32, FLOAT64, POOLED, INT64 = range(5)
-_INT64 = np.dtype(np.int64)
-_context = np.array([id(np.ndarray), id(compiler.FLOAT32), id(compiler.FLOAT64), pool.context, id(_INT64)], np.int64)
+ARRAY_TYPE, FLOAT32, FLOAT64, POOLED, INT64, NONE = range(6)
+_context = np.array(
+    [id(np.ndarray), id(compiler.FLOAT32), id(compiler.FLOAT64), pool.context, id(compiler.INT64), id(None)], np.int64
+)
 context: int = _context.ctypes.data
 
 
@@ -73,93 +71,23 @@ def _run_rows(pooled, table, count, threads, is_kept):
         call_runner(runner, integer(pooled, POOL), table, count, threads, is_kept)
 
 
-# --------------------------------------------------------------------------------------------
-# Checks of arrays in compiled code. Python checks rejected arrays again, and raises the error.
-
+# NumPy's flags: NPY_ARRAY_ALIGNED, NPY_ARRAY_WRITEABLE.
 _ALIGNED, _WRITEABLE = 0x0100, 0x0400
+
+
+@compiler.inline
+def is_plain(context, array):
+    """Whether an object, given by id, is an aligned array, and of no subclass."""
+    return type_of(array) == integer(context, ARRAY_TYPE) and flags_of(array) & _ALIGNED != 0
 
 
 @compiler.inline
 def number_size(context, array):
     """Bytes per number of an array object; 0 unless it is a plain array of native float32 or float64."""
-    if type_of(array) != integer(context, ARRAY_TYPE) or flags_of(array) & _ALIGNED == 0:
+    if not is_plain(context, array):
         return 0
     descriptor = descriptor_of(array)
     return 4 if descriptor == integer(context, FLOAT32) else 8 if descriptor == integer(context, FLOAT64) else 0
-
-
-@compiler.inline
-def is_matrix(context, array, size, rows, columns):
-    """Whether this is a matrix of this shape whose strides are multiples of the item size."""
-    return (
-        number_size(context, array) == size
-        and ndim_of(array) == 2
-        and dimension_of(array, 0) == rows
-        and dimension_of(array, 1) == columns
-        and (stride_of(array, 0) | stride_of(array, 1)) % size == 0
-    )
-
-
-@compiler.inline
-def has_rows(context, array, size, rows, columns):
-    """Whether this is a writeable matrix of this shape with contiguous rows that do not overlap."""
-    return (
-        is_matrix(context, array, size, rows, columns)
-        and flags_of(array) & _WRITEABLE != 0
-        and (columns == 1 or stride_of(array, 1) == size)
-        and (rows == 1 or stride_of(array, 0) >= columns * size)
-    )
-
-
-@compiler.inline
-def has_columns(context, array, size, rows, columns):
-    """Whether this is a writeable matrix of this shape with contiguous columns that do not overlap."""
-    return (
-        is_matrix(context, array, size, rows, columns)
-        and flags_of(array) & _WRITEABLE != 0
-        and (rows == 1 or stride_of(array, 0) == size)
-        and (columns == 1 or stride_of(array, 1) >= rows * size)
-    )
-
-
-@compiler.inline
-def is_dense(context, array, size, rows, columns):
-    """Whether this is a C-contiguous matrix of this shape."""
-    return (
-        is_matrix(context, array, size, rows, columns)
-        and (columns == 1 or stride_of(array, 1) == size)
-        and (rows == 1 or stride_of(array, 0) == columns * size)
-    )
-
-
-@compiler.inline
-def is_vector(context, array, size, count):
-    """Whether this is a contiguous vector of ``count`` numbers."""
-    return (
-        number_size(context, array) == size
-        and ndim_of(array) == 1
-        and dimension_of(array, 0) == count
-        and (count == 1 or stride_of(array, 0) == size)
-    )
-
-
-@compiler.inline
-def is_labels(context, array, count):
-    """Whether this is a contiguous vector of ``count`` int64."""
-    return (
-        type_of(array) == integer(context, ARRAY_TYPE)
-        and descriptor_of(array) == integer(context, INT64)
-        and flags_of(array) & _ALIGNED != 0
-        and ndim_of(array) == 1
-        and dimension_of(array, 0) == count
-        and (count == 1 or stride_of(array, 0) == 8)
-    )
-
-
-@compiler.inline
-def is_number(context, array, size):
-    """Whether this is a writeable array without dimensions."""
-    return number_size(context, array) == size and ndim_of(array) == 0 and flags_of(array) & _WRITEABLE != 0
 
 
 @compiler.inline
@@ -390,8 +318,9 @@ class Program:
             fits = layout.c_contiguous and layout.aligned
             if whole.dtype != part.dtype or whole.size != times * part.size or not fits:
                 raise ValueError(
-                    f"for {times} replays an array must be C-contiguous, of {times * part.size} numbers of "
+                    f"batches for {times} replays must be C-contiguous, of {times * part.size} numbers of "
                     f"{part.dtype}, found {whole.size} of {whole.dtype}"
+                    + ("" if fits else f" with strides {whole.strides}")
                 )
         if finite is not None and (finite.size != times or finite.dtype.kind != "f"):
             raise ValueError(f"finite must be {times} floating-point numbers, found {finite.size} of {finite.dtype}")
@@ -403,9 +332,11 @@ class Program:
             for i, word in self._places.get(at, ()):
                 kernel, _, arrays, _, _ = self.launches[i]
                 if arrays[word].nbytes > part.nbytes:
-                    raise ValueError(f"{kernel} was recorded with more than the array that is replaced")
+                    raise ValueError(
+                        f"batches must replace all {arrays[word].nbytes} bytes that {kernel} reads, found {part.nbytes}"
+                    )
                 if not whole.flags.writeable and (kernel.outputs is None or word in kernel.outputs):
-                    raise ValueError(f"{kernel} may write an array in whose place there is a read-only one")
+                    raise ValueError(f"batches must be writeable where {kernel} may write, found a read-only array")
                 places.append((i, word, at))
                 moves.append((self._blocks[i, word:].ctypes.data, part.nbytes))
                 starts.append(whole.ctypes.data)

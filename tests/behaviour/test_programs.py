@@ -127,13 +127,13 @@ def test_captured_as_eager(spec: Spec, program: list[Instruction]) -> None:
         # A second derivative first sums the contributions of a module, then adds those of other modules.
         exactly = exactly and f[0] != "differentiated"
         if is_about_versions(f) and "through .data" in str(f[-1]):
-            # What is replayed is computed once more for second derivatives, and finds that it is not what it was.
+            # A replay is computed once more for second derivatives, and finds other values.
             return
         if is_about_versions(f) and (e[0] in ("hook", "accumulated") or str(e[-1]) == "interrupted"):
             # A replay raises at once, eager code after the hooks of the first layers.
             return
         if is_about_versions(f) and f[0].endswith(" second"):
-            # What is replayed is computed once more from all its operands; eager operations may not need all of them.
+            # A replay is computed once more from all its operands; eager operations may not need all of them.
             return
         if is_about_versions(f) and "this gradient is read-only" in str(e[-1]):
             # Both errors are due, and a replay finds the other one first.

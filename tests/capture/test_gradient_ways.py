@@ -54,7 +54,7 @@ def accumulate(case: Case) -> None:
     case.loss().backward()
 
 
-def anew(case: Case) -> None:
+def zeroed(case: Case) -> None:
     case.model.zero_grad()
     case.x.grad = None
     case.loss().backward()
@@ -163,7 +163,7 @@ def without_input(case: Case) -> None:
 
 
 WAYS = [
-    accumulate, anew, from_zero, by_input, by_weight, by_all, some_are_new, one_is_preset, one_is_shared,
+    accumulate, zeroed, from_zero, by_input, by_weight, by_all, some_are_new, one_is_preset, one_is_shared,
     one_is_anothers, one_is_a_view, held, twice, interleaved, of_some, hooked, frozen_since, thawed_since,
     without_input,
 ]  # fmt: skip
@@ -185,7 +185,7 @@ def walked(ways: list[Callable[[Case], None]], captured: bool) -> list[Any]:
 @pytest.mark.parametrize("first", WAYS, ids=lambda way: way.__name__)
 def test_one_way_after_another(first: Callable[[Case], None]) -> None:
     for second in WAYS:
-        ways = [anew, anew, anew, first, second, first]
+        ways = [zeroed, zeroed, zeroed, first, second, first]
         assert walked(ways, True) == walked(ways, False), second.__name__
 
 

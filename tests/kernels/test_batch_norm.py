@@ -75,7 +75,7 @@ def assert_right(a: dict[str, np.ndarray], *, training: bool = True, momentum: f
         magnitude = magnitude + np.abs(mean * weight) / np.sqrt(var + EPS)
     # A sum over a chunk, four rows at a time; the variance's error counts half because of its square root.
     length = 8 + min(batch, rows_of_chunk(batch)) / 8
-    assert_close(found["out"], naive.behind(z, activation, slope, factors), dtype, roundings=length,
+    assert_close(found["out"], naive.following(z, activation, slope, factors), dtype, roundings=length,
                  magnitude=magnitude * (1 + factors))  # fmt: skip
     for name, new in (("running_mean", mean), ("running_var", var * batch / max(batch - 1, 1))):
         old = a[name].astype(np.float64)

@@ -299,7 +299,7 @@ def test_the_key_changes_with_sources_versions_and_variables(tmp_path, monkeypat
     assert not key_is_new()
 
 
-def test_an_edited_kernel_in_a_folder_is_compiled_anew(tmp_path):
+def test_an_edited_kernel_in_a_folder_is_recompiled(tmp_path):
     root = tmp_path / "fastnn"
     shutil.copytree(Path(fastnn.__file__).parent, root / "fastnn", ignore=shutil.ignore_patterns("__pycache__", "*.gz"))
     shutil.copytree(cache._KERNELS, root / "kernels", ignore=shutil.ignore_patterns("__pycache__"))

@@ -66,7 +66,7 @@ def assert_right(a: dict[str, np.ndarray], *, groups: int = 1, centred: bool = T
     # The error of the mean is that of a sum of deviations, which have magnitude 1 relative to xhat.
     magnitude = (np.abs(xhat_rows) + 1 + size_of.reshape(x.shape)) * np.abs(weight) + np.abs(a["bias"])
     length = 10 + grouped[1] / 8
-    assert_close(found["out"], naive.behind(z, activation, 0.01, factors), dtype, roundings=length,
+    assert_close(found["out"], naive.following(z, activation, 0.01, factors), dtype, roundings=length,
                  magnitude=magnitude * (1 + factors))  # fmt: skip
     near = np.abs(z) < 4 * length * np.finfo(dtype).eps * magnitude
     assert not near.any() or activation not in ("relu", "leaky_relu"), "choose another seed: numbers at the kink"

@@ -114,7 +114,7 @@ def test_replays_over_parts_of_arrays(threads, watched):
 def test_replays_over_arrays_that_do_not_fit_are_refused(wrong):
     given = arrays()
     step, before = recorded(given), [a.copy() for a in given]
-    with pytest.raises(ValueError, match="for 7 replays an array must be C-contiguous, of 8960 numbers of float64"):
+    with pytest.raises(ValueError, match="batches for 7 replays must be C-contiguous, of 8960 numbers of float64"):
         step.replay_over([(given[0], wrong)], 7)
     for a, b in zip(given, before, strict=True):
         assert_same_bits(a, b)
@@ -184,6 +184,6 @@ def test_what_is_written_is_not_read_only():
     given = arrays()
     step, out = recorded(given), np.zeros((7 * 32, 24))
     out.flags.writeable = False
-    with pytest.raises(ValueError, match="may write an array in whose place there is a read-only one"):
+    with pytest.raises(ValueError, match="may write, found a read-only array"):
         step.replay_over([(given[2], out)], 7)
     assert not out.any()

@@ -73,7 +73,7 @@ class Environments:
         shutil.rmtree(folder, ignore_errors=True)
         print(f"making {folder}", file=sys.stderr, flush=True)
         _run([sys.executable, "-m", "venv", *(["--without-pip"] if pip else []), folder])
-        # `addsitedir` also reads the .pth files there, one of which is that of an editable installation.
+        # `addsitedir` also reads the .pth files there: an editable installation has one.
         lines = [f"import site; site.addsitedir({str(path)!r})" for path in reads]
         (folder / _SITE / "reads.pth").write_text("".join(f"{line}\n" for line in lines))
         if packages:

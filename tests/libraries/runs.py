@@ -22,7 +22,7 @@ _VARIABLES = {
 
 @dataclass
 class Run:
-    """What a program printed.
+    """The output of a program.
 
     Args:
         error: the last lines of its messages if it failed.

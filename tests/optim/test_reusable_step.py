@@ -160,7 +160,7 @@ def test_a_limit_of_the_norm_is_part_of_it(monkeypatch: pytest.MonkeyPatch) -> N
     assert found[0] != found[1] == found[2]
 
 
-def test_another_number_of_threads_cuts_the_work_anew(repeated: list[float]) -> None:
+def test_another_number_of_threads_cuts_the_work_again(repeated: list[float]) -> None:
     w = nn.Parameter(torch.ones(200_000))
     optimizer = torch.optim.Adam([w], lr=0.1)
     seen = []

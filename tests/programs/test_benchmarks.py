@@ -190,7 +190,7 @@ def test_a_worker_that_is_silent(tmp_path: Path) -> None:
         client.ask(0.2, do="hello")
 
 
-def test_a_lost_worker_is_started_anew(tmp_path: Path) -> None:
+def test_a_lost_worker_is_restarted(tmp_path: Path) -> None:
     code = "import json\nfor line in iter(input, None): print(json.dumps({'at': json.loads(line)['do']}), flush=True)"
     commands = [script(tmp_path, "import sys; sys.exit(1)"), [sys.executable, "-c", code]]
 

@@ -44,7 +44,7 @@ assert torch.version.cuda is None and not torch.cuda.is_available()
 assert torch.__version__ and torch.__version__ >= "2.4" and torch.__version__ < (3,)
 assert int(torch.__version__.split(".")[0]) == 2 and torch.__version__.endswith("fastnn." + fastnn.version.__version__)
 
-# What a script does to find out what there is.
+# Ways in which a script finds out which names there are.
 for name in ("torch.nonesuch", "torch.tensor", "torch.nn.nonesuch", "torchvision.nonesuch"):
     try:
         __import__(name)

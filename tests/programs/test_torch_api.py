@@ -24,7 +24,7 @@ def make() -> ModuleType:
 
 
 def test_the_page_is_true(make):
-    message = "docs/torch-api.md is not what fastnn has: python docs/make_torch_api.py writes it anew"
+    message = "docs/torch-api.md is not what fastnn has: run python docs/make_torch_api.py"
     assert (DOCS / "torch-api.md").read_text(encoding="utf-8") == make.page(), message
 
 

@@ -26,7 +26,7 @@ from fastnn.kernels.runtime.compiler import Kernel, Words, array, integer
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
-    # Python 3.12 warns of a fork with threads, which is what is tested here.
+    # Python 3.12 warns of a fork with threads, and these tests do that.
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
 ]
 WORDS = Words("out; number")
@@ -50,9 +50,9 @@ def fill(name: str) -> bool:
     return bool(out[0] == 7)
 
 
-def compile_anew() -> bool:
+def compile_new_kernel() -> bool:
     """Compile a kernel without the cache and run it; whether the result is right."""
-    kernel, out = make_kernel("test.anew"), np.zeros(1, np.int64)
+    kernel, out = make_kernel("test.overwrite"), np.zeros(1, np.int64)
     with compiler.starting():
         code = kernel.build()
         code.compile()
@@ -95,7 +95,7 @@ def compiling() -> Iterator[list[int]]:
 
     def work() -> None:
         while not is_over.is_set():
-            compile_anew()
+            compile_new_kernel()
             done[0] += 1
 
     thread = threading.Thread(target=work)
@@ -113,7 +113,7 @@ def test_a_child_of_a_process_that_compiles_can_compile(compiling: list[int]) ->
     forks = count(4, 30, 200)
     for _ in range(forks):
         time.sleep(rng.uniform(0, 0.1))
-        assert in_child(compile_anew) == 0
+        assert in_child(compile_new_kernel) == 0
     assert compiling[0] > 0
     # The locks that the fork took are free again.
     assert not compiler._taken
@@ -189,7 +189,7 @@ def test_a_process_that_is_killed_while_it_compiles_leaves_whole_files(folder: P
         assert found == -signal.SIGKILL
         for path in folder.glob("*.bin"):
             assert cache._read(path) is not None
-    # What is there is loaded, the rest is compiled.
+    # Cached kernels are loaded, the rest is compiled.
     assert all(fill(name) for name in names[:3])
 
 

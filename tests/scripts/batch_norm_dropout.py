@@ -1,4 +1,4 @@
-"""Batch normalisation and dropout; the masks are the script's own, nn.Dropout stands in evaluation."""
+"""Batch normalisation and dropout; the masks are the script's own, nn.Dropout is in evaluation mode."""
 
 import numpy as np
 import torch

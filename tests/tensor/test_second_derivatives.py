@@ -333,7 +333,7 @@ def test_gradients_of_0_of_a_penalty(lib, activation, monkeypatch):
         layer.bias.grad += 1
     assert not x.grad.any()
     x.grad += 1
-    # Behind gradients that are not 0.
+    # Added to gradients that are not 0.
     first = [as_array(layer.weight.grad).copy() for layer in layers]
     x.grad = None
     model.zero_grad()

@@ -272,7 +272,7 @@ def test_save_replaces_a_file_as_a_whole(tmp_path: Path) -> None:
     # Devices are not replaced.
     fastnn.save({"w": fastnn.zeros(2)}, os.devnull)
     assert not os.path.isfile(os.devnull)
-    # What a killed process left long ago is deleted.
+    # The old temporary files of a killed process are deleted.
     for name, age in ((".weights.pt.1.tmp", 5000), (".weights.pt.2.tmp", 5)):
         (tmp_path / name).write_bytes(b"")
         os.utime(tmp_path / name, (time.time() - age,) * 2)

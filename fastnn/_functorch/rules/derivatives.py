@@ -24,7 +24,7 @@ from fastnn._tensor.views import linear_map
 
 
 class VmapInfo(NamedTuple):
-    """What the ``vmap`` of a ``torch.autograd.Function`` is told of the batch."""
+    """The batch, as the ``vmap`` of a ``torch.autograd.Function`` gets it."""
 
     batch_size: int
     randomness: str

@@ -60,7 +60,7 @@ def _where(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
 
 
 def logical(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
-    """What the shape and the dtype of one element say."""
+    """The shape and the dtype of one element."""
     x = each(args, lambda t: t._value.select(0, 0) if is_in(t, level) and level.size else t)
     if not level.size:
         x = each(args, lambda t: t._value.new_zeros(t.shape) if is_in(t, level) else t)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from fastnn.nn.activation import *
     from fastnn.nn.loss import *
 else:
-    # These files have layers beside the functions; `nn` has the layers.
+    # Needed below. `fastnn.nn` adds the functions of the other files that have layers and functions.
     for _file in (activation, loss):
         globals().update({n: vars(_file)[n] for n in _file.__all__ if not isinstance(vars(_file)[n], type)})
 

@@ -57,6 +57,13 @@ def _check_weight(weight: Tensor, input: Tensor, classes: int) -> None:
         raise DTypeError(f"weight must have the dtype of input, {input.dtype}, found {weight.dtype}")
 
 
+def _label_rows(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor, tuple[int, ...] | None]:
+    """As :func:`_class_rows` for labels; the third is None for a matrix of scores, which stays as it is."""
+    if input._data.ndim == 2 and target._data.shape == input._data.shape[:1]:
+        return input, target, None
+    return _class_rows(input, target, False)
+
+
 def _class_rows(input: Tensor, target: Tensor, probabilities: bool) -> tuple[Tensor, Tensor, tuple[int, ...]]:
     """Scores as (rows, classes), the matching targets, and the shape of the losses.
 
@@ -175,19 +182,15 @@ def cross_entropy(
     if label_smoothing and not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if weight is not None:
-        _check_weight(weight, input, shape[1] if len(shape) > 1 else shape[0])
+        _check_weight(weight, input, shape[min(1, len(shape) - 1)])
     ignore_index = _index("ignore_index", ignore_index)
     # As in PyTorch the shape decides, not the dtype.
     if target._data.shape == shape:
         return _probability_cross_entropy(input, target, weight, ignore_index, reduction, float(label_smoothing))
-    lead: tuple[int, ...] | None = None
-    x = input
-    if len(shape) != 2 or target._data.shape != shape[:1]:
-        x, target, lead = _class_rows(input, target, False)
-    labels = _labels(target)
+    x, target, lead = _label_rows(input, target)
+    labels, data = _labels(target), _contiguous(x._data)
     recorded = _recorded(x) if weight is None else _recorded_with_weight(x, weight)
     weights = None if weight is None else _contiguous(weight._data)
-    data = _contiguous(x._data)
 
     def launch(out: np.ndarray | None, losses: np.ndarray | None, dx: np.ndarray | None) -> None:
         kernels.softmax_cross_entropy(
@@ -322,16 +325,12 @@ def nll_loss(
     if not shape:
         raise ShapeError("input must have 1 dimension or more, found a single number")
     if weight is not None:
-        _check_weight(weight, input, shape[1] if len(shape) > 1 else shape[0])
+        _check_weight(weight, input, shape[min(1, len(shape) - 1)])
     ignore_index = _index("ignore_index", ignore_index)
-    lead: tuple[int, ...] | None = None
-    x = input
-    if len(shape) != 2 or target._data.shape != shape[:1]:
-        x, target, lead = _class_rows(input, target, False)
-    labels = _labels(target)
+    x, target, lead = _label_rows(input, target)
+    labels, data = _labels(target), _contiguous(x._data)
     recorded = _recorded(x) if weight is None else _recorded_with_weight(x, weight)
     weights = None if weight is None else _contiguous(weight._data)
-    data = _contiguous(x._data)
 
     def launch(out: np.ndarray | None, losses: np.ndarray | None, dx: np.ndarray | None) -> None:
         kernels.nll_loss(losses, dx, data, labels, reduction == "mean", ignore_index, weights, out)

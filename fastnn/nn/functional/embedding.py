@@ -11,7 +11,7 @@ from fastnn._autograd.engine import Node
 from fastnn._core import capture_state
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.kernels.rows.embedding import check_indices
+from fastnn.kernels.rows.take_rows import check_indices
 from fastnn.kernels.runtime import allocation
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
 from fastnn.nn.parameter import Parameter

@@ -1,4 +1,4 @@
-"""``torch.nn.utils.prune``: parameters of which some numbers are set to 0 and stay 0.
+"""``torch.nn.utils.prune``: sets some numbers of parameters to 0 and keeps them 0.
 
 The parameter ``weight`` of a pruned module becomes ``weight_orig``, the buffer ``weight_mask`` has 0 where a number is
 pruned, and a hook sets the attribute ``weight`` to their product before each ``forward``.

@@ -121,7 +121,7 @@ def _getitem(g: Graph, input: Tensor, index: Any) -> Value:
     fill = [slice(None)] * (rank(input) - used)
     parts[places[0] : places[0] + 1] = fill
     x = g.value(input)
-    # First the slices, whose axes are those of the input; then, from behind, the integers and new axes.
+    # First the slices, as their axes are those of the input; then, from the last axis, the integers and new axes.
     axis, starts, stops, axes, steps = 0, [], [], [], []
     work: list[tuple[str, int, Any]] = []
     for part in parts:

@@ -16,7 +16,7 @@ def hparams(
 
     Args:
         hparam_dict: the hyperparameters, numbers, bools and texts, by name.
-        metric_dict: the metrics, of which the names are used.
+        metric_dict: the metrics; only their names are used.
         hparam_domain_discrete: the values that a hyperparameter may have.
 
     Raises: TypeError if an argument is no dictionary; ImportError if neither tensorboardX nor tensorboard is installed.

@@ -72,7 +72,7 @@ again.optimize(objective, n_trials=1, callbacks=[lambda study, trial: study.set_
 probe("resumed", len(again.trials), 0)
 probe("last", again.user_attrs["last"], 0)
 
-# Several objectives, of which one is a tensor's number.
+# Several objectives; one is a tensor's number.
 def two(trial):
     width = trial.suggest_int("width", 4, 32)
     model = initialize(nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10)))

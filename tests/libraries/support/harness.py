@@ -1,4 +1,4 @@
-"""What the programs print: numbers that two libraries are compared by, and how long the training took.
+"""The output of the programs: numbers by which two libraries are compared, and the time of the training.
 
 The programs import it beside ``torch``, which is fastnn or PyTorch.
 """

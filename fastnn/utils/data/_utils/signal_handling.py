@@ -1,4 +1,4 @@
-"""PyTorch's watch of worker processes, of which there are none."""
+"""PyTorch's watch of worker processes; fastnn has none."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def call(generator: Any, original: Callable[..., Any], args: Any, kwargs: Any) -
     of_result = pack(pair, result.detach()) if id(result._memory) in memories else None
 
     def hold(value: Any) -> Any:
-        # What was packed is not held here.
+        # The packed values are not held here.
         return _Place(id(value)) if id(value) in unpack else value
 
     held, options = [_each(a, hold) for a in args], {k: _each(v, hold) for k, v in kwargs.items()}
