@@ -153,7 +153,8 @@ class Slot:
         not an array. With a PickleBuffer, the simplest such object, this array is the base of all views
         of it: its reference count then tells whether anyone else can see this memory.
         """
-        owner: Any = PickleBuffer(flat.data)
+        # NumPy lends no bfloat16, so its bits are lent.
+        owner: Any = PickleBuffer((flat if flat.dtype.kind == "f" else flat.view(np.uint16)).data)
         return np.ndarray(self.shape, flat.dtype, owner)
 
     @property

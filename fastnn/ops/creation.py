@@ -11,6 +11,7 @@ import numpy as np
 
 from fastnn._core.devices import check_device
 from fastnn._core.dtypes import (
+    FLOATING,
     ComplexNumbersError,
     as_number,
     as_numpy_dtype,
@@ -376,7 +377,7 @@ def arange(
     if kind.kind == "b":
         raise NotImplementedError('"arange_cpu" not implemented for Bool')
     count = max(-((first - last) // by) if integers else math.ceil((last - first) / by), 0)
-    if kind.kind != "f" and not integers:
+    if kind.kind not in FLOATING and not integers:
         # Computed in the type itself, as in PyTorch.
         if kind == np.int64 and int(by) == 0:
             raise ValueError(f"step must be nonzero, found {by} as int64")

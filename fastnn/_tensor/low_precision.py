@@ -1,0 +1,290 @@
+"""bfloat16, which no kernel takes: operations get float32 and their results are rounded, all of them here.
+
+The operations call :func:`call` from the first use of bfloat16 or of ``torch.autocast`` on. They get other code then,
+as for subclasses of ``Tensor`` (:mod:`fastnn._tensor.torch_function`); until then it costs nothing. The page
+``docs/architecture/low-precision.md`` describes what is rounded where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from fastnn._autograd.modes import _mode
+from fastnn._core import capture_state
+from fastnn._core.autocast import state
+from fastnn._core.dtypes import bfloat16, dtype, float32
+from fastnn._core.errors import DTypeError
+from fastnn._core.errstate import quiet
+from fastnn._tensor import torch_function
+from fastnn._tensor.tensor import Tensor, _wrap
+from fastnn._tensor.views import mapped
+
+_FLOAT32 = np.dtype(np.float32)
+_SEQUENCES = (list, tuple)
+
+# -- What is known of operations, by name --------------------------------------------------------
+
+# They compute nothing, or only move numbers within the memory of their tensor: they run on bfloat16 itself.
+NATIVE = frozenset(
+    """
+    __array__ __bool__ __complex__ __contains__ __float__ __format__ __getitem__ __index__ __int__ __iter__ __len__
+    __pos__ __repr__ __reversed__ __setitem__ adjoint apply_ arange as_strided atleast_1d atleast_2d atleast_3d backward
+    bernoulli_ bfloat16 bool broadcast_shapes broadcast_tensors broadcast_to byte cauchy_ cdouble cfloat char chunk clone
+    conj conj_physical contiguous copy_ cpu cuda data_ptr detach detach_ diagonal dim double dsplit element_size empty
+    empty_like expand expand_as exponential_ eye fill fill_ fill_diagonal_ flatten float from_dlpack from_file full
+    full_like geometric_ get_device half hsplit int is_complex is_conj is_contiguous is_floating_point is_inference
+    is_neg is_nonzero is_pinned is_same_size is_shared is_signed item linspace log_normal_ logspace long meshgrid
+    moveaxis movedim narrow ndimension nelement new new_empty new_full new_ones new_tensor new_zeros normal normal_ numel
+    numpy ones ones_like permute pin_memory positive rand rand_like randint randint_like randn randn_like random_
+    randperm range ravel real register_hook register_post_accumulate_grad_hook requires_grad_ reshape reshape_as resize_
+    resize_as_ resolve_conj resolve_neg result_type retain_grad scalar_tensor select set_ share_memory_ short size split
+    split_with_sizes squeeze squeeze_ storage storage_offset storage_type stride swap_tensors swapaxes swapaxes_
+    swapdims swapdims_ t t_ tensor_split to tolist transpose transpose_ tril_indices triu_indices type type_as unbind
+    unflatten unfold uniform_ unravel_index unsafe_chunk unsafe_split unsqueeze unsqueeze_ untyped_storage view view_as
+    vsplit zero_ zeros zeros_like
+    """.split()
+)
+
+# Their result has the dtype of the first tensor, whatever that of the weights is.
+_OF_FIRST = frozenset("batch_norm batch_norm_activation group_norm instance_norm layer_norm layer_norm_activation".split())
+
+# Their tensors must have one dtype.
+_STRICT = frozenset(
+    """
+    __matmul__ __rmatmul__ addbmm addbmm_ addmm addmm_ addmv addmv_ baddbmm baddbmm_ bilinear bmm dot inner linear
+    linear_activation matmul mm mv scaled_dot_product_attention tensordot vdot
+    """.split()
+)
+
+# Comparisons, of which a number is converted to the dtype of the tensor.
+_COMPARISONS = frozenset("eq ge greater greater_equal gt le less less_equal lt ne not_equal".split())
+_COMPARISONS |= {f"{name}_" for name in _COMPARISONS} | {"__eq__", "__ge__", "__gt__", "__le__", "__lt__", "__ne__"}
+
+# PyTorch's lists of operations under autocast on the CPU, with those that it makes of them.
+_LOWER = frozenset(
+    """
+    __matmul__ __rmatmul__ addbmm addmm baddbmm bmm chain_matmul einsum inner linear linear_activation matmul mm
+    multi_dot prelu scaled_dot_product_attention tensordot vecdot
+    """.split()
+)
+_FLOAT = frozenset(
+    """
+    binary_cross_entropy binary_cross_entropy_with_logits cdist cholesky cholesky_ex cholesky_inverse cholesky_solve cond
+    cosine_embedding_loss cross_entropy eig eigh eigvals eigvalsh hinge_embedding_loss householder_product huber_loss inv
+    inv_ex inverse kl_div l1_loss lstsq lu_solve margin_ranking_loss matrix_rank mse_loss multi_margin_loss
+    multilabel_margin_loss nanquantile nll_loss orgqr pinverse poisson_nll_loss prod qr quantile smooth_l1_loss
+    soft_margin_loss solve svd svd_classic svdvals tensorinv tensorsolve trace triangular_solve triplet_margin_loss
+    """.split()
+)
+_WIDEST = frozenset("cat column_stack concat concatenate dstack hstack index_copy row_stack stack vstack".split())
+_LISTED = _LOWER | _FLOAT | _WIDEST
+
+
+# -- Casts -----------------------------------------------------------------------------------------
+
+
+def is_low(t: Tensor) -> bool:
+    """Whether the numbers of a tensor are bfloat16."""
+    return t._data.dtype.kind == "V"
+
+
+def widened(t: Tensor) -> Tensor:
+    """A bfloat16 tensor in float32, recorded."""
+    return mapped("ToCopy", t, np.asarray(t._data.astype(_FLOAT32)), rounded)
+
+
+def rounded(t: Tensor) -> Tensor:
+    """A tensor rounded to bfloat16, recorded under the name of the operation that made it."""
+    node = t._node
+    name = "ToCopy" if node is None else node.title
+    return mapped(name, t, np.asarray(quiet(t._data.astype, bfloat16.numpy)), lambda grad: grad.to(float32))
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif type(value) in _SEQUENCES:
+            yield from _tensors(value)
+
+
+def _each(value: Any, change: Callable[[Tensor], Any]) -> Any:
+    """An argument or a result with ``change`` of each tensor in it."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, _SEQUENCES) and type(value).__name__ != "Size":
+        parts = [_each(v, change) for v in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    return value
+
+
+# -- Calls -----------------------------------------------------------------------------------------
+
+
+def call(original: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any:
+    """Call an operation: under autocast with tensors of its dtypes, and computed in float32 instead of bfloat16.
+
+    Args:
+        original: the operation.
+        name: PyTorch's name of it.
+    """
+    if state.enabled and name in _LISTED and kwargs.get("out") is None:
+        return _cast_for(original, name, args, kwargs)
+    for a in args:
+        if isinstance(a, Tensor):
+            if a._data.dtype.kind == "V":
+                break
+        elif type(a) in _SEQUENCES and any(t._data.dtype.kind == "V" for t in _tensors(a)):
+            break
+    else:
+        if not kwargs:
+            return original(*args)
+        if kwargs.get("dtype") is not bfloat16 and not any(map(is_low, _tensors(kwargs.values()))):
+            return original(*args, **kwargs)
+    return _computed(original, name, args, kwargs)
+
+
+def _computed(original: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any:
+    """An operation of which some tensors, or the result, are bfloat16."""
+    capture_state.stop("bfloat16 is computed outside the kernels")
+    kwargs = dict(kwargs)
+    out, kind = kwargs.pop("out", None), kwargs.get("dtype")
+    given = list(_tensors((*args, *kwargs.values())))
+    if name in _STRICT:
+        _check_one_dtype(given)
+    rounds = kind is bfloat16 if isinstance(kind, dtype) else _is_result_low(name, given)
+    # Of a tensor that is given twice, too, one copy.
+    wide: dict[int, tuple[Tensor, Tensor, Any]] = {}
+
+    def widen(t: Tensor) -> Tensor:
+        if not is_low(t):
+            if kind is bfloat16 and t.is_floating_point():
+                # As PyTorch, which converts the operand first.
+                return widened(rounded(t))
+            return t
+        found = wide.get(id(t))
+        if found is None:
+            copy = widened(t)
+            found = wide[id(t)] = t, copy, copy._node
+        return found[1]
+
+    if kind is bfloat16:
+        kwargs["dtype"] = float32
+    operands, options = [_each(a, widen) for a in args], {k: _each(v, widen) for k, v in kwargs.items()}
+    if name in _COMPARISONS:
+        operands = [_as_bfloat16(a) if type(a) is float else a for a in operands]
+    result = original(*operands, **options)
+    if result is NotImplemented:
+        return result
+    for t, copy, node in wide.values():
+        if copy._memory.version:
+            # It was changed in place.
+            if copy._node is node:
+                t._write(..., quiet(copy._data.astype, t._data.dtype))
+            else:
+                t._in_place(rounded(copy))
+    originals = {id(copy): t for t, copy, _ in wide.values()}
+    saved = {id(copy._memory): t for t, copy, _ in wide.values()} if _mode.enabled else {}
+
+    def finish(t: Tensor) -> Tensor:
+        if id(t) in originals:
+            return originals[id(t)]
+        if not rounds or t._data.dtype != _FLOAT32:
+            return t
+        node = t._node
+        if node is None:
+            return _wrap(np.asarray(quiet(t._data.astype, bfloat16.numpy)))
+        made = rounded(t)
+        # What the derivative reads of the copies must not change in the tensors themselves.
+        made._node.saved += [  # type: ignore[union-attr]  # it is recorded
+            (saved[key]._memory, saved[key]._memory.version, shape)
+            for memory, _, shape in node.saved
+            if (key := id(memory)) in saved
+        ]
+        return made
+
+    result = _each(result, finish)
+    if out is None:
+        return result
+    from fastnn.ops.core import into
+
+    return into(out, result)
+
+
+def _as_bfloat16(value: float) -> float:
+    return float(np.float32(value).astype(bfloat16.numpy))
+
+
+def _is_result_low(name: str, tensors: list[Tensor]) -> bool:
+    """Whether the result of an operation on these, some of them bfloat16, is bfloat16 by PyTorch's promotion."""
+    floats = [t for t in tensors if t._data.dtype.kind in "fV"]
+    if name in _OF_FIRST:
+        return bool(floats) and is_low(floats[0])
+    # A tensor without dimensions counts only if there is no other.
+    counted = [t for t in floats if t._data.ndim] or floats
+    return bool(counted) and all(map(is_low, counted))
+
+
+def _check_one_dtype(tensors: list[Tensor]) -> None:
+    kinds = list(dict.fromkeys([t.dtype for t in tensors if t.is_floating_point()]))
+    if len(kinds) > 1:
+        raise DTypeError(f"mat1 and mat2 must have the same dtype, but got {kinds[0]} and {kinds[1]}")
+
+
+# -- Autocast --------------------------------------------------------------------------------------
+
+
+def _cast_for(original: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any:
+    """An operation of PyTorch's lists, with autocast off while it runs."""
+    capture_state.stop("autocast converts tensors outside the kernels")
+    if name in _LOWER:
+        target = state.dtype
+    elif name in _FLOAT:
+        target = float32
+    else:
+        found = [t for t in _tensors((*args, *kwargs.values())) if _is_eligible(t)]
+        target = float32 if any(t._data.dtype == _FLOAT32 for t in found) else state.dtype
+
+    def cast(t: Tensor) -> Tensor:
+        return _cast(t, target) if _is_eligible(t) else t
+
+    operands, options = [_each(a, cast) for a in args], {k: _each(v, cast) for k, v in kwargs.items()}
+    state.enabled = False
+    try:
+        return call(original, name, operands, options)
+    finally:
+        state.enabled = True
+
+
+def _is_eligible(t: Tensor) -> bool:
+    kind = t._data.dtype
+    return kind.kind == "V" or (kind.kind == "f" and kind.itemsize < 8)
+
+
+def _cast(t: Tensor, target: dtype) -> Tensor:
+    kind = t._data.dtype
+    if kind == target.numpy:
+        return t
+    is_weight = kind == _FLOAT32 and t._requires_grad and t._node is None and t._view is None
+    if not is_weight or not state.cache_enabled or target is not state.dtype:
+        return t.to(target)
+    found = state.casts.get(id(t))
+    if found is not None and found[0] is t and found[1:3] == (t._memory.version, _mode.enabled):
+        return found[3]
+    made = t.to(target)
+    state.casts[id(t)] = t, t._memory.version, _mode.enabled, made
+    return made
+
+
+# -- The first use -----------------------------------------------------------------------------------
+
+
+def activate() -> None:
+    """Make operations call :func:`call`, until the end of the program."""
+    if not torch_function.lowered:
+        torch_function.lowered.append(call)
+        torch_function._activate_for_good()
+
