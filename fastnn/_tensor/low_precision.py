@@ -49,7 +49,7 @@ NATIVE = frozenset(
 )
 
 # Their result has the dtype of the first tensor, whatever that of the weights is.
-_OF_FIRST = frozenset("batch_norm batch_norm_activation group_norm instance_norm layer_norm layer_norm_activation".split())
+_OF_FIRST = frozenset("batch_norm batch_norm_activation group_norm instance_norm layer_norm layer_norm_activation rms_norm".split())
 
 # Their tensors must have one dtype.
 _STRICT = frozenset(
@@ -59,14 +59,21 @@ _STRICT = frozenset(
     """.split()
 )
 
-# Comparisons, of which a number is converted to the dtype of the tensor.
-_COMPARISONS = frozenset("eq ge greater greater_equal gt le less less_equal lt ne not_equal".split())
-_COMPARISONS |= {f"{name}_" for name in _COMPARISONS} | {"__eq__", "__ge__", "__gt__", "__le__", "__lt__", "__ne__"}
+# A number among their operands, or a tensor without dimensions, is rounded to the dtype of the others first, as in
+# PyTorch. Those that are not here, as products, take it as it is.
+_ROUNDED = frozenset(
+    """
+    __mod__ __ne__ __rfloordiv__ __rmod__ __rpow__ __rsub__ add arctan2 atan2 eq fmod ge greater greater_equal gt
+    hardshrink hypot le less less_equal lt ne not_equal pow remainder rsub sub subtract
+    """.split()
+)
+_ROUNDED |= {f"{name}_" for name in _ROUNDED} | {"__eq__", "__imod__", "__ipow__"}
+_KEYWORDS = frozenset(("alpha", "exponent", "lambd", "other"))
 
 # PyTorch's lists of operations under autocast on the CPU, with those that it makes of them.
 _LOWER = frozenset(
     """
-    __matmul__ __rmatmul__ addbmm addmm baddbmm bmm chain_matmul einsum inner linear linear_activation matmul mm
+    __matmul__ __rmatmul__ _attend addbmm addmm baddbmm bmm chain_matmul einsum inner linear linear_activation matmul mm
     multi_dot prelu scaled_dot_product_attention tensordot vecdot
     """.split()
 )
@@ -76,11 +83,13 @@ _FLOAT = frozenset(
     cosine_embedding_loss cross_entropy eig eigh eigvals eigvalsh hinge_embedding_loss householder_product huber_loss inv
     inv_ex inverse kl_div l1_loss lstsq lu_solve margin_ranking_loss matrix_rank mse_loss multi_margin_loss
     multilabel_margin_loss nanquantile nll_loss orgqr pinverse poisson_nll_loss prod qr quantile smooth_l1_loss
-    soft_margin_loss solve svd svd_classic svdvals tensorinv tensorsolve trace triangular_solve triplet_margin_loss
+    pad soft_margin_loss solve svd svd_classic svdvals tensorinv tensorsolve trace triangular_solve triplet_margin_loss
     """.split()
 )
 _WIDEST = frozenset("cat column_stack concat concatenate dstack hstack index_copy row_stack stack vstack".split())
-_LISTED = _LOWER | _FLOAT | _WIDEST
+# They use operations of the lists here, but not in PyTorch.
+_AS_GIVEN = frozenset("addmv addmv_ bilinear dot mv".split())
+_LISTED = _LOWER | _FLOAT | _WIDEST | _AS_GIVEN
 
 
 # -- Casts -----------------------------------------------------------------------------------------
@@ -155,7 +164,9 @@ def _computed(original: Callable[..., Any], name: str, args: Any, kwargs: Any) -
     given = list(_tensors((*args, *kwargs.values())))
     if name in _STRICT:
         _check_one_dtype(given)
-    rounds = kind is bfloat16 if isinstance(kind, dtype) else _is_result_low(name, given)
+    is_low_result = _is_result_low(name, given)
+    rounds = kind is bfloat16 if isinstance(kind, dtype) else is_low_result
+    rounds_numbers = name in _ROUNDED and is_low_result
     # Of a tensor that is given twice, too, one copy.
     wide: dict[int, tuple[Tensor, Tensor, Any]] = {}
 
@@ -163,6 +174,8 @@ def _computed(original: Callable[..., Any], name: str, args: Any, kwargs: Any) -
         if not is_low(t):
             if kind is bfloat16 and t.is_floating_point():
                 # As PyTorch, which converts the operand first.
+                return widened(rounded(t))
+            if rounds_numbers and not t._data.ndim and t._data.dtype.kind != "b":
                 return widened(rounded(t))
             return t
         found = wide.get(id(t))
@@ -174,8 +187,9 @@ def _computed(original: Callable[..., Any], name: str, args: Any, kwargs: Any) -
     if kind is bfloat16:
         kwargs["dtype"] = float32
     operands, options = [_each(a, widen) for a in args], {k: _each(v, widen) for k, v in kwargs.items()}
-    if name in _COMPARISONS:
-        operands = [_as_bfloat16(a) if type(a) is float else a for a in operands]
+    if rounds_numbers:
+        operands = [_rounded_number(a) for a in operands]
+        options = {k: _rounded_number(v) if k in _KEYWORDS else v for k, v in options.items()}
     result = original(*operands, **options)
     if result is NotImplemented:
         return result
@@ -214,8 +228,16 @@ def _computed(original: Callable[..., Any], name: str, args: Any, kwargs: Any) -
     return into(out, result)
 
 
-def _as_bfloat16(value: float) -> float:
-    return float(np.float32(value).astype(bfloat16.numpy))
+def _rounded_number(value: Any) -> Any:
+    """A number of Python in bfloat16; anything else as it is."""
+    if type(value) is not float and type(value) is not int:
+        return value
+    # Small integers stay integers: the derivative of a power has a case for them.
+    return value if type(value) is int and abs(value) <= 256 else float(quiet(_to_bfloat16, value))
+
+
+def _to_bfloat16(value: float) -> Any:
+    return np.float64(value).astype(_FLOAT32).astype(bfloat16.numpy)
 
 
 def _is_result_low(name: str, tensors: list[Tensor]) -> bool:
@@ -240,16 +262,10 @@ def _check_one_dtype(tensors: list[Tensor]) -> None:
 def _cast_for(original: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any:
     """An operation of PyTorch's lists, with autocast off while it runs."""
     capture_state.stop("autocast converts tensors outside the kernels")
-    if name in _LOWER:
-        target = state.dtype
-    elif name in _FLOAT:
-        target = float32
-    else:
-        found = [t for t in _tensors((*args, *kwargs.values())) if _is_eligible(t)]
-        target = float32 if any(t._data.dtype == _FLOAT32 for t in found) else state.dtype
+    target = _dtype_for(name, args, kwargs)
 
     def cast(t: Tensor) -> Tensor:
-        return _cast(t, target) if _is_eligible(t) else t
+        return _cast(t, target) if target is not None and _is_eligible(t) else t
 
     operands, options = [_each(a, cast) for a in args], {k: _each(v, cast) for k, v in kwargs.items()}
     state.enabled = False
@@ -257,6 +273,34 @@ def _cast_for(original: Callable[..., Any], name: str, args: Any, kwargs: Any) -
         return call(original, name, operands, options)
     finally:
         state.enabled = True
+
+
+def _dtype_for(name: str, args: Any, kwargs: Any) -> dtype | None:
+    """The dtype to which an operation of the lists converts its tensors; None if it takes them as they are."""
+    if name in _AS_GIVEN:
+        return None
+    tensors = list(_tensors((*args, *kwargs.values())))
+    if name in _FLOAT:
+        if name == "pad" and kwargs.get("mode", args[2] if len(args) > 2 else "constant") in ("constant", "circular"):
+            return None
+        return float32
+    if name in _WIDEST:
+        wide = any(t._data.dtype == _FLOAT32 for t in tensors)
+        return float32 if wide else state.dtype
+    if name == "inner" and max([t._data.ndim for t in tensors], default=0) < 2:
+        return None
+    if name == "einsum" and args and isinstance(args[0], str) and not _is_contracted(args[0]):
+        return None
+    return state.dtype
+
+
+def _is_contracted(equation: str) -> bool:
+    """Whether ``einsum`` sums over an index of two operands, for which PyTorch takes a matrix product."""
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms = [set(term) for term in left.split(",")]
+    shared = {letter for i, term in enumerate(terms) for other in terms[i + 1 :] for letter in term & other} - {"."}
+    # Without an arrow the result has the indices that occur once.
+    return bool(shared - set(right) if arrow else shared)
 
 
 def _is_eligible(t: Tensor) -> bool:

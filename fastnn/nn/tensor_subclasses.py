@@ -22,6 +22,7 @@ from fastnn._tensor.torch_function import (
 )
 from fastnn.nn.activation_core import _activation, _elementwise
 from fastnn.nn.container import Sequential
+from fastnn.nn.functional.attention import _attend
 from fastnn.nn.functional.batch_norm import batch_norm_activation
 from fastnn.nn.functional.normalization import layer_norm_activation
 from fastnn.nn.hooks import EVERYWHERE
@@ -109,8 +110,9 @@ def _change_modules() -> None:
     for function in (_activation, layer_norm_activation):
         kernel: Any = function
         change(kernel, _with_saved_hooks)
-    for function in (_elementwise, batch_norm_activation):
-        change(function, _with_lowering)
+    for function in (_attend, _elementwise, batch_norm_activation):
+        kernel = function
+        change(kernel, _with_lowering)
 
 
 on_activation.append(_change_modules)

@@ -448,7 +448,7 @@ _WIDER: dict[Any, Any] = {np.float32: np.float64, np.float64: np.longdouble}
 
 
 def _between(first: Any, last: Any, count: int, kind: np.dtype) -> np.ndarray:
-    if kind.kind != "f":
+    if kind.kind not in FLOATING:
         step = (last - first) / (count - 1) if count > 1 else 0.0
         values = first + step * np.arange(count)
         return values.astype(kind)
@@ -456,7 +456,7 @@ def _between(first: Any, last: Any, count: int, kind: np.dtype) -> np.ndarray:
     low, high = kind.type(first), kind.type(last)
     if count == 1:
         return np.full(count, low, kind)
-    wide = _WIDER.get(kind.type, kind.type)
+    wide = np.float32 if kind.kind == "V" else _WIDER.get(kind.type, kind.type)
     with np.errstate(over="ignore", invalid="ignore"):
         step, index = (high - low) / kind.type(count - 1), np.arange(count)
         far = wide(step) * index.astype(wide)
