@@ -208,7 +208,8 @@ _VALUES: dict[str, Any] = {
     "torch.Tensor": Tensor,
     "torch.nn.parameter.Parameter": Parameter,
     "torch.bool": dtypes.bool_,
-    **{f"torch.{d.name}": d for d in (*dtypes._BY_NUMPY.values(), dtypes.bfloat16, dtypes.complex64, dtypes.complex128)},
+    **{f"torch.{d.name}": d for d in dtypes._BY_NUMPY.values()},
+    **{f"torch.{d.name}": d for d in (dtypes.bfloat16, dtypes.complex64, dtypes.complex128)},
 }
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from fastnn._core.capture_state import active, constant
 
-
 # NumPy's letters of floating point dtypes. Of the dtypes of tensors, only bfloat16 has the second.
 FLOATING = "fV"
 

@@ -12,85 +12,21 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.engine import Memory
 from fastnn._autograd.modes import _mode
 from fastnn._core import capture_state
 from fastnn._core.autocast import state
-from fastnn._core.dtypes import bfloat16, dtype, float32
+from fastnn._core.dtypes import bfloat16, dtype, finfo, float32
 from fastnn._core.errors import DTypeError
 from fastnn._core.errstate import quiet
+from fastnn._tensor import precision_lists as lists
 from fastnn._tensor import torch_function
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn._tensor.views import mapped
 
 _FLOAT32 = np.dtype(np.float32)
+_MOST = finfo(bfloat16).max
 _SEQUENCES = (list, tuple)
-
-# -- What is known of operations, by name --------------------------------------------------------
-
-# They compute nothing, or only move numbers within the memory of their tensor: they run on bfloat16 itself.
-NATIVE = frozenset(
-    """
-    __array__ __bool__ __complex__ __contains__ __float__ __format__ __getitem__ __index__ __int__ __iter__ __len__
-    __pos__ __repr__ __reversed__ __setitem__ adjoint apply_ arange as_strided atleast_1d atleast_2d atleast_3d backward
-    bernoulli_ bfloat16 bool broadcast_shapes broadcast_tensors broadcast_to byte cauchy_ cdouble cfloat char chunk clone
-    conj conj_physical contiguous copy_ cpu cuda data_ptr detach detach_ diagonal dim double dsplit element_size empty
-    empty_like expand expand_as exponential_ eye fill fill_ fill_diagonal_ flatten float from_dlpack from_file full
-    full_like geometric_ get_device half hsplit int is_complex is_conj is_contiguous is_floating_point is_inference
-    is_neg is_nonzero is_pinned is_same_size is_shared is_signed item linspace log_normal_ logspace long meshgrid
-    moveaxis movedim narrow ndimension nelement new new_empty new_full new_ones new_tensor new_zeros normal normal_ numel
-    numpy ones ones_like permute pin_memory positive rand rand_like randint randint_like randn randn_like random_
-    randperm range ravel real register_hook register_post_accumulate_grad_hook requires_grad_ reshape reshape_as resize_
-    resize_as_ resolve_conj resolve_neg result_type retain_grad scalar_tensor select set_ share_memory_ short size split
-    split_with_sizes squeeze squeeze_ storage storage_offset storage_type stride swap_tensors swapaxes swapaxes_
-    swapdims swapdims_ t t_ tensor_split to tolist transpose transpose_ tril_indices triu_indices type type_as unbind
-    unflatten unfold uniform_ unravel_index unsafe_chunk unsafe_split unsqueeze unsqueeze_ untyped_storage view view_as
-    vsplit zero_ zeros zeros_like
-    """.split()
-)
-
-# Their result has the dtype of the first tensor, whatever that of the weights is.
-_OF_FIRST = frozenset("batch_norm batch_norm_activation group_norm instance_norm layer_norm layer_norm_activation rms_norm".split())
-
-# Their tensors must have one dtype.
-_STRICT = frozenset(
-    """
-    __matmul__ __rmatmul__ addbmm addbmm_ addmm addmm_ addmv addmv_ baddbmm baddbmm_ bilinear bmm dot inner linear
-    linear_activation matmul mm mv scaled_dot_product_attention tensordot vdot
-    """.split()
-)
-
-# A number among their operands, or a tensor without dimensions, is rounded to the dtype of the others first, as in
-# PyTorch. Those that are not here, as products, take it as it is.
-_ROUNDED = frozenset(
-    """
-    __mod__ __ne__ __rfloordiv__ __rmod__ __rpow__ __rsub__ add arctan2 atan2 eq fmod ge greater greater_equal gt
-    hardshrink hypot le less less_equal lt ne not_equal pow remainder rsub sub subtract
-    """.split()
-)
-_ROUNDED |= {f"{name}_" for name in _ROUNDED} | {"__eq__", "__imod__", "__ipow__"}
-_KEYWORDS = frozenset(("alpha", "exponent", "lambd", "other"))
-
-# PyTorch's lists of operations under autocast on the CPU, with those that it makes of them.
-_LOWER = frozenset(
-    """
-    __matmul__ __rmatmul__ _attend addbmm addmm baddbmm bmm chain_matmul einsum inner linear linear_activation matmul mm
-    multi_dot prelu scaled_dot_product_attention tensordot vecdot
-    """.split()
-)
-_FLOAT = frozenset(
-    """
-    binary_cross_entropy binary_cross_entropy_with_logits cdist cholesky cholesky_ex cholesky_inverse cholesky_solve cond
-    cosine_embedding_loss cross_entropy eig eigh eigvals eigvalsh hinge_embedding_loss householder_product huber_loss inv
-    inv_ex inverse kl_div l1_loss lstsq lu_solve margin_ranking_loss matrix_rank mse_loss multi_margin_loss
-    multilabel_margin_loss nanquantile nll_loss orgqr pinverse poisson_nll_loss prod qr quantile smooth_l1_loss
-    pad soft_margin_loss solve svd svd_classic svdvals tensorinv tensorsolve trace triangular_solve triplet_margin_loss
-    """.split()
-)
-_WIDEST = frozenset("cat column_stack concat concatenate dstack hstack index_copy row_stack stack vstack".split())
-# They use operations of the lists here, but not in PyTorch.
-_AS_GIVEN = frozenset("addmv addmv_ bilinear dot mv".split())
-_LISTED = _LOWER | _FLOAT | _WIDEST | _AS_GIVEN
-
 
 # -- Casts -----------------------------------------------------------------------------------------
 
@@ -140,7 +76,7 @@ def call(original: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any
         original: the operation.
         name: PyTorch's name of it.
     """
-    if state.enabled and name in _LISTED and kwargs.get("out") is None:
+    if state.enabled and name in lists.LISTED and kwargs.get("out") is None:
         return _cast_for(original, name, args, kwargs)
     for a in args:
         if isinstance(a, Tensor):
@@ -162,11 +98,10 @@ def _computed(original: Callable[..., Any], name: str, args: Any, kwargs: Any) -
     kwargs = dict(kwargs)
     out, kind = kwargs.pop("out", None), kwargs.get("dtype")
     given = list(_tensors((*args, *kwargs.values())))
-    if name in _STRICT:
-        _check_one_dtype(given)
+    _check_dtypes(name, args, kwargs, given)
     is_low_result = _is_result_low(name, given)
     rounds = kind is bfloat16 if isinstance(kind, dtype) else is_low_result
-    rounds_numbers = name in _ROUNDED and is_low_result
+    rounds_numbers = name in lists.ROUNDED and is_low_result
     # Of a tensor that is given twice, too, one copy.
     wide: dict[int, tuple[Tensor, Tensor, Any]] = {}
 
@@ -181,15 +116,23 @@ def _computed(original: Callable[..., Any], name: str, args: Any, kwargs: Any) -
         found = wide.get(id(t))
         if found is None:
             copy = widened(t)
+            if copy._memory.inference:
+                # Those of `inference_mode` count no versions.
+                copy._memory = Memory()
             found = wide[id(t)] = t, copy, copy._node
         return found[1]
 
     if kind is bfloat16:
         kwargs["dtype"] = float32
     operands, options = [_each(a, widen) for a in args], {k: _each(v, widen) for k, v in kwargs.items()}
+    if name.startswith("nan_to_num"):
+        # By default the largest number of the dtype.
+        for place, key, most in ((2, "posinf", _MOST), (3, "neginf", -_MOST)):
+            if len(operands) <= place and options.get(key) is None:
+                options[key] = most
     if rounds_numbers:
         operands = [_rounded_number(a) for a in operands]
-        options = {k: _rounded_number(v) if k in _KEYWORDS else v for k, v in options.items()}
+        options = {k: _rounded_number(v) if k in lists.NUMBERS else v for k, v in options.items()}
     result = original(*operands, **options)
     if result is NotImplemented:
         return result
@@ -212,11 +155,12 @@ def _computed(original: Callable[..., Any], name: str, args: Any, kwargs: Any) -
         if node is None:
             return _wrap(np.asarray(quiet(t._data.astype, bfloat16.numpy)))
         made = rounded(t)
-        # What the derivative reads of the copies must not change in the tensors themselves.
+        # What the derivative reads of the copies, or of the result, must not change in the tensors themselves.
+        read = {**saved, id(t._memory): made}
         made._node.saved += [  # type: ignore[union-attr]  # it is recorded
-            (saved[key]._memory, saved[key]._memory.version, shape)
+            (read[key]._memory, read[key]._memory.version, shape)
             for memory, _, shape in node.saved
-            if (key := id(memory)) in saved
+            if (key := id(memory)) in read
         ]
         return made
 
@@ -243,17 +187,27 @@ def _to_bfloat16(value: float) -> Any:
 def _is_result_low(name: str, tensors: list[Tensor]) -> bool:
     """Whether the result of an operation on these, some of them bfloat16, is bfloat16 by PyTorch's promotion."""
     floats = [t for t in tensors if t._data.dtype.kind in "fV"]
-    if name in _OF_FIRST:
+    if name in lists.OF_FIRST:
         return bool(floats) and is_low(floats[0])
     # A tensor without dimensions counts only if there is no other.
     counted = [t for t in floats if t._data.ndim] or floats
     return bool(counted) and all(map(is_low, counted))
 
 
-def _check_one_dtype(tensors: list[Tensor]) -> None:
+def _check_dtypes(name: str, args: Any, kwargs: Any, tensors: list[Tensor]) -> None:
+    """DTypeError for an operation that takes tensors of one dtype, or weights of the dtype of its input only."""
+    if name in ("cross_entropy", "nll_loss"):
+        # Probabilities as the target may have another one.
+        tensors = [t for t in (args[0], kwargs.get("weight", args[2] if len(args) > 2 else None)) if t is not None]
+    elif name in lists.OF_FIRST:
+        if not tensors or is_low(tensors[0]):
+            return
+    elif name not in lists.STRICT:
+        return
     kinds = list(dict.fromkeys([t.dtype for t in tensors if t.is_floating_point()]))
     if len(kinds) > 1:
-        raise DTypeError(f"mat1 and mat2 must have the same dtype, but got {kinds[0]} and {kinds[1]}")
+        name = name.removesuffix("_activation")
+        raise DTypeError(f"{name}() expected tensors of the same dtype, but got: {kinds[0]} != {kinds[1]}")
 
 
 # -- Autocast --------------------------------------------------------------------------------------
@@ -277,14 +231,14 @@ def _cast_for(original: Callable[..., Any], name: str, args: Any, kwargs: Any) -
 
 def _dtype_for(name: str, args: Any, kwargs: Any) -> dtype | None:
     """The dtype to which an operation of the lists converts its tensors; None if it takes them as they are."""
-    if name in _AS_GIVEN:
+    if name in lists.AS_GIVEN:
         return None
     tensors = list(_tensors((*args, *kwargs.values())))
-    if name in _FLOAT:
+    if name in lists.FLOAT32:
         if name == "pad" and kwargs.get("mode", args[2] if len(args) > 2 else "constant") in ("constant", "circular"):
             return None
         return float32
-    if name in _WIDEST:
+    if name in lists.WIDEST:
         wide = any(t._data.dtype == _FLOAT32 for t in tensors)
         return float32 if wide else state.dtype
     if name == "inner" and max([t._data.ndim for t in tensors], default=0) < 2:

@@ -23,6 +23,7 @@ import numpy as np
 from fastnn._autograd.saved_hooks import saving_on
 from fastnn._autograd.saved_hooks import state as saving
 from fastnn._core.dtypes import on_bfloat16
+from fastnn._tensor.precision_lists import NATIVE
 from fastnn._tensor.tensor import Tensor
 
 # Operators that call the method of another name, as in PyTorch: `x + 1` gets `Tensor.add`.
@@ -438,8 +439,6 @@ def _activate() -> None:
 
 
 def _change_operations() -> None:
-    from fastnn._tensor.low_precision import NATIVE
-
     seen: set[int] = set()
 
     def computes(name: str) -> str:

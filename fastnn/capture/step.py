@@ -400,7 +400,8 @@ class CompiledStep:
         """
         count, size = indices.shape
         count = count if most is None else min(count, most)
-        if count > 1 and not anomaly["enabled"] and not autocast.enabled and not launcher.is_watched() and self._is_ahead(schedule):
+        is_plain = not anomaly["enabled"] and not autocast.enabled
+        if count > 1 and is_plain and not launcher.is_watched() and self._is_ahead(schedule):
             key = (thread_count._threads, *[(*layout, False) for layout in source.layout(size)])
             captured = self._programs.get(key)
             # Changes are noticed by the next single step.
