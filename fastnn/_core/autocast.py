@@ -8,14 +8,15 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from fastnn._core.dtypes import bfloat16, dtype, float16
+from fastnn._core.dtypes import bfloat16, float16
+from fastnn._core.dtypes import dtype as _dtype
 
 
 class _State(threading.local):
     """Of one thread, for the CPU."""
 
     enabled = False
-    dtype: dtype = bfloat16
+    dtype: _dtype = bfloat16
     cache_enabled = True
     # How many blocks the thread is in.
     nesting = 0
@@ -26,7 +27,7 @@ class _State(threading.local):
         # Whether it is on, and its dtype, for other devices: they are only remembered.
         self.elsewhere: dict[str, tuple[bool, Any]] = {}
 
-    def of(self, device: str) -> tuple[bool, dtype]:
+    def of(self, device: str) -> tuple[bool, _dtype]:
         """Whether it is on for a device, and the dtype."""
         if device == "cpu":
             return self.enabled, self.dtype

@@ -198,7 +198,8 @@ def _check_dtypes(name: str, args: Any, kwargs: Any, tensors: list[Tensor]) -> N
     """DTypeError for an operation that takes tensors of one dtype, or weights of the dtype of its input only."""
     if name in ("cross_entropy", "nll_loss"):
         # Probabilities as the target may have another one.
-        tensors = [t for t in (args[0], kwargs.get("weight", args[2] if len(args) > 2 else None)) if t is not None]
+        weight = kwargs.get("weight", args[2] if len(args) > 2 else None)
+        tensors = [t for t in (args[0] if args else kwargs["input"], weight) if t is not None]
     elif name in lists.OF_FIRST:
         if not tensors or is_low(tensors[0]):
             return

@@ -110,9 +110,9 @@ def _change_modules() -> None:
     for function in (_activation, layer_norm_activation):
         kernel: Any = function
         change(kernel, _with_saved_hooks)
-    for function in (_attend, _elementwise, batch_norm_activation):
-        kernel = function
-        change(kernel, _with_lowering)
+    others: tuple[Any, ...] = (_attend, _elementwise, batch_norm_activation)
+    for function in others:
+        change(function, _with_lowering)
 
 
 on_activation.append(_change_modules)
