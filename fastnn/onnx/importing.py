@@ -257,7 +257,7 @@ def _array(array: np.ndarray) -> np.ndarray:
         texts = [t.decode() if isinstance(t, bytes) else str(t) for t in array.ravel()]
         return np.array(texts, object).reshape(array.shape)
     if array.dtype.kind not in "fiub":
-        raise UnsupportedOperatorError(f"fastnn has no tensors of dtype {array.dtype}, which the file has")
+        raise UnsupportedOperatorError(f"tensors of dtype {array.dtype}, which the file has, are not read from ONNX")
     return np.array(array, array.dtype.newbyteorder("="), order="C")
 
 

@@ -128,7 +128,8 @@ def test_default_dtype(lib: Any) -> None:
     try:
         made = [
             lib.tensor([1.1]), lib.zeros(2), lib.full((2,), 1.1), lib.arange(3.0), lib.arange(3) / 2,
-            lib.linspace(0, 1, 3), lib.tensor(3) * 1.1, lib.tensor([1, 2]).sqrt(), lib.nn.Linear(2, 2).weight, lib.rand(2), lib.randn(2),
+            lib.linspace(0, 1, 3), lib.tensor(3) * 1.1, lib.tensor([1, 2]).sqrt(), lib.nn.Linear(2, 2).weight,
+            lib.rand(2), lib.randn(2),
         ]  # fmt: skip
         assert {name(t.dtype) for t in made} == {"bfloat16"}
         assert repr(made[0]) == "tensor([1.1016])"

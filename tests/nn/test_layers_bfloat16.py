@@ -118,7 +118,8 @@ def test_training(lib: Any) -> None:
     rng = np.random.default_rng(0)
     x = lib.tensor(rng.standard_normal((64, 4)).astype(np.float32)).bfloat16()
     y = (x[:, 0] > x[:, 1]).long()
-    model = lib.nn.Sequential(lib.nn.Linear(4, 16), lib.nn.BatchNorm1d(16), lib.nn.ReLU(), lib.nn.Linear(16, 2)).bfloat16()
+    nn = lib.nn
+    model = nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2)).bfloat16()
     optimizer, losses = lib.optim.Adam(model.parameters(), lr=0.01), []
     for _ in range(40):
         optimizer.zero_grad()
@@ -153,12 +154,13 @@ _X, _P, _CLASSES = _numbers(6, 8), _numbers(6, 8, low=0.05), np.arange(6)
 LAYERS: list[tuple[str, tuple[Any, ...], tuple[Any, ...]]] = [
     *[(kind, (), (_X,)) for kind in (
         "ReLU", "GELU", "SiLU", "Mish", "Tanh", "Sigmoid", "ELU", "SELU", "CELU", "LeakyReLU", "PReLU", "Softplus",
-        "Softsign", "Softshrink", "Hardshrink", "Hardtanh", "Hardswish", "Hardsigmoid", "LogSigmoid", "Tanhshrink", "GLU",
-        "ReLU6", "Identity",
+        "Softsign", "Softshrink", "Hardshrink", "Hardtanh", "Hardswish", "Hardsigmoid", "LogSigmoid", "Tanhshrink",
+        "GLU", "ReLU6", "Identity",
     )],
     ("Linear", (8, 3), (_X,)), ("Bilinear", (8, 8, 3), (_X, _P)), ("Threshold", (0.1, 0.2), (_X,)),
     ("Softmax", (1,), (_X,)), ("LogSoftmax", (1,), (_X,)), ("BatchNorm1d", (8,), (_X,)), ("LayerNorm", (8,), (_X,)),
-    ("RMSNorm", (8,), (_X,)), ("GroupNorm", (2, 8), (_X,)), ("Dropout", (0.0,), (_X,)), ("Flatten", (), (_X[:, :, None],)),
+    ("RMSNorm", (8,), (_X,)), ("GroupNorm", (2, 8), (_X,)), ("Dropout", (0.0,), (_X,)),
+    ("Flatten", (), (_X[:, :, None],)),
     ("CosineSimilarity", (), (_X, _P)), ("PairwiseDistance", (), (_X, _P)), ("Embedding", (10, 4), (_CLASSES,)),
     ("EmbeddingBag", (10, 4), (_CLASSES.reshape(2, 3),)), ("MultiheadAttention", (8, 2), (_X, _X, _P)),
     ("TransformerEncoderLayer", (8, 2, 16, 0.0), (_X[None],)),
