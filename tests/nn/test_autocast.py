@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from operations import OPERATIONS, Operation
 
 import fastnn
 
@@ -39,7 +38,7 @@ CASES: list[tuple[str, Callable[..., Any], tuple[str, str]]] = [
     ("cross_entropy", lambda lib, x: lib.nn.functional.cross_entropy(x, lib.tensor([0, 1, 2])), FLOAT32),
     ("nll_loss", lambda lib, x: lib.nn.functional.nll_loss(x, lib.tensor([0, 1, 2])), FLOAT32),
     ("bce", lambda lib, x: lib.nn.functional.binary_cross_entropy_with_logits(x, x.sigmoid()), FLOAT32),
-    ("kl_div", lambda lib, x: lib.nn.functional.kl_div(x, x.exp()), FLOAT32),
+    ("kl_div", lambda lib, x: lib.nn.functional.kl_div(x, x.exp(), reduction="sum"), FLOAT32),
     ("prod", lambda lib, x: x.prod(), FLOAT32),
     ("trace", lambda lib, x: x.trace(), FLOAT32),
     ("quantile", lambda lib, x: x.quantile(0.5), FLOAT32),
@@ -76,28 +75,6 @@ def test_list(lib: Any, label: str, run: Callable[..., Any], expected: tuple[str
     assert tuple(name(t.dtype) for t in found) == expected
     plain = run(lib, x)
     np.testing.assert_allclose(found[0].double().numpy(), plain.double().numpy(), rtol=0.03, atol=0.02)
-
-
-@pytest.mark.torch
-@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
-@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
-def test_operation(operation: Operation, kind: str) -> None:
-    torch = pytest.importorskip("torch")
-
-    def dtypes(lib: Any, arrays: list[np.ndarray]) -> list[str]:
-        operands = [lib.tensor(a.astype(np.float32)).to(getattr(lib, kind)) for a in arrays]
-        with lib.autocast("cpu", dtype=lib.bfloat16):
-            found = operation.run(lib, *operands)
-        return [name(t.dtype) for t in (found if isinstance(found, (tuple, list)) else [found]) if hasattr(t, "dtype")]
-
-    for shapes in operation.shapes[:2]:
-        arrays = operation.arrays(shapes)
-        try:
-            expected = dtypes(torch, arrays)
-        except (RuntimeError, NotImplementedError):
-            # PyTorch has no kernel for bfloat16, or mixes dtypes itself.
-            continue
-        assert dtypes(fastnn, arrays) == expected, shapes
 
 
 def test_half(lib: Any) -> None:
