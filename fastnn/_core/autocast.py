@@ -1,6 +1,6 @@
 """The state of ``torch.autocast``: the rest of fastnn asks here whether it is on.
 
-The context manager is in ``fastnn.amp``, and the casts are made by :mod:`fastnn._tensor.low_precision`.
+The context manager is in ``fastnn.amp``, and the casts are made by :mod:`fastnn.ops.low_precision`.
 """
 
 from __future__ import annotations

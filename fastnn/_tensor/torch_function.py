@@ -22,7 +22,6 @@ import numpy as np
 
 from fastnn._autograd.saved_hooks import saving_on
 from fastnn._autograd.saved_hooks import state as saving
-from fastnn._core.dtypes import on_bfloat16
 from fastnn._tensor.precision_lists import NATIVE
 from fastnn._tensor.tensor import Tensor
 
@@ -367,6 +366,13 @@ def found(args: Any, kwargs: Any) -> bool:
     return True
 
 
+def lower_with(call: Callable[..., Any]) -> None:
+    """From now on operations are called by ``call``, which converts their tensors."""
+    if not lowered:
+        lowered.append(call)
+        _activate_for_good()
+
+
 def _activate_for_good() -> None:
     _activate()
     _for_good.append(True)
@@ -418,15 +424,6 @@ def _set_all(changed: bool) -> None:
     for owner, name, own, other in _changed if changed else reversed(_changed):
         setattr(owner, name, other if changed else own)
     _suspended[:] = [] if changed else [True]
-
-
-def _use_bfloat16() -> None:
-    from fastnn._tensor.low_precision import activate
-
-    activate()
-
-
-on_bfloat16.append(_use_bfloat16)
 
 
 def _activate() -> None:

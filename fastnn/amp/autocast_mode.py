@@ -1,6 +1,6 @@
 """``torch.autocast``: a block in which some operations are computed in bfloat16, and others in float32.
 
-The lists of operations are in :mod:`fastnn._tensor.low_precision`, which makes the casts.
+The lists of operations are in :mod:`fastnn._tensor.precision_lists`; :mod:`fastnn.ops.low_precision` makes the casts.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def set_autocast_enabled(*args: Any) -> None:
         state.elsewhere[name] = enabled, state.of(name)[1]
         return
     if enabled:
-        from fastnn._tensor.low_precision import activate
+        from fastnn.ops.low_precision import activate
 
         activate()
     state.enabled = enabled

@@ -94,7 +94,7 @@ def test_blocks(lib: Any) -> None:
     with block:
         assert lib.is_autocast_enabled("cpu")
         assert not lib.is_autocast_enabled()
-        with block, lib.autocast("cpu", dtype=lib.float16):
+        with lib.autocast("cpu", dtype=lib.float16):
             assert name(lib.get_autocast_dtype("cpu")) == "float16"
             assert name((x @ x).dtype) == "float16"
         with lib.autocast("cpu", enabled=False):
@@ -106,6 +106,14 @@ def test_blocks(lib: Any) -> None:
     with pytest.raises(ZeroDivisionError), lib.autocast("cpu"):
         _ = 1 / 0
     assert name((x @ x).dtype) == "float32"
+
+
+def test_a_block_inside_of_itself() -> None:
+    # In PyTorch it stays on.
+    block = fastnn.autocast("cpu")
+    with block, block:
+        pass
+    assert not fastnn.is_autocast_enabled("cpu")
 
 
 def test_decorators(lib: Any) -> None:

@@ -23,6 +23,7 @@ from fastnn._tensor import precision_lists as lists
 from fastnn._tensor import torch_function
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn._tensor.views import mapped
+from fastnn.ops.core import into
 
 _FLOAT32 = np.dtype(np.float32)
 _MOST = finfo(bfloat16).max
@@ -167,8 +168,6 @@ def _computed(original: Callable[..., Any], name: str, args: Any, kwargs: Any) -
     result = _each(result, finish)
     if out is None:
         return result
-    from fastnn.ops.core import into
-
     return into(out, result)
 
 
@@ -283,7 +282,5 @@ def _cast(t: Tensor, target: dtype) -> Tensor:
 
 def activate() -> None:
     """Make operations call :func:`call`, until the end of the program."""
-    if not torch_function.lowered:
-        torch_function.lowered.append(call)
-        torch_function._activate_for_good()
+    torch_function.lower_with(call)
 
