@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -442,6 +443,12 @@ class finfo:
             f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, eps={self.eps:g}, "
             f"smallest_normal={self.tiny:g}, tiny={self.tiny:g}, dtype={self.dtype})"
         )
+
+
+@functools.cache
+def limits(kind: np.dtype) -> finfo:
+    """The limits of a floating point dtype of NumPy, or of bfloat16."""
+    return finfo(from_numpy_dtype(kind))
 
 
 class iinfo:

@@ -366,11 +366,13 @@ def found(args: Any, kwargs: Any) -> bool:
     return True
 
 
-def lower_with(call: Callable[..., Any]) -> None:
-    """From now on operations are called by ``call``, which converts their tensors."""
-    if not lowered:
-        lowered.append(call)
-        _activate_for_good()
+def lower_with(call: Callable[..., Any]) -> bool:
+    """From now on operations are called by ``call``, which converts their tensors. False if they are already."""
+    if lowered:
+        return False
+    lowered.append(call)
+    _activate_for_good()
+    return True
 
 
 def _activate_for_good() -> None:

@@ -23,6 +23,7 @@ from fastnn._tensor import precision_lists as lists
 from fastnn._tensor import torch_function
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn._tensor.views import mapped
+from fastnn.ops import gamma_sampling as gamma
 from fastnn.ops.core import into
 
 _FLOAT32 = np.dtype(np.float32)
@@ -282,5 +283,13 @@ def _cast(t: Tensor, target: dtype) -> Tensor:
 
 def activate() -> None:
     """Make operations call :func:`call`, until the end of the program."""
-    torch_function.lower_with(call)
+    if torch_function.lower_with(call):
+        # Distributions call these by names that are not PyTorch's public ones.
+        draws: tuple[Any, ...] = (gamma._standard_gamma, gamma._sample_dirichlet)
+        for function in draws:
+            torch_function.change(function, _lowered)
+
+
+def _lowered(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    return lambda args, kwargs: call(original, original.__name__, args, kwargs)
 
