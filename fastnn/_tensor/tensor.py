@@ -687,8 +687,9 @@ def _bytes_of(array: np.ndarray) -> Any:
 
 
 def _restored(array: np.ndarray, requires_grad: bool) -> Tensor:
-    # To ask for the dtype is the first use of bfloat16, if that is what a pickle holds.
-    from_numpy_dtype(array.dtype)
+    if array.dtype.kind == "V":
+        # A pickle of bfloat16 may be its first use.
+        from_numpy_dtype(array.dtype)
     return _wrap(array).requires_grad_(requires_grad)
 
 

@@ -63,7 +63,6 @@ class GradScaler:
 
 
 def __getattr__(name: str) -> Any:
-    # The module imports this one.
-    if name == "grad_scaler":
+    if name in ("autocast_mode", "grad_scaler"):
         return importlib.import_module(f"fastnn.amp.{name}")
     raise AttributeError(f"module 'fastnn.amp' has no attribute {name!r}")
