@@ -328,6 +328,21 @@ def test_transforms(lib: Any) -> None:
     assert found.tolist() == [[2.0], [4.0], [6.0]]
 
 
+@pytest.mark.parametrize("make", [
+    lambda lib, d, x: d.Normal(x - 1, x), lambda lib, d, x: d.Uniform(x - 1, x), lambda lib, d, x: d.Bernoulli(x / 2),
+    lambda lib, d, x: d.Categorical(logits=x[None]), lambda lib, d, x: d.Exponential(x),
+    lambda lib, d, x: d.Gamma(x, x), lambda lib, d, x: d.Dirichlet(x), lambda lib, d, x: d.Gumbel(x - 1, x),
+], ids=["Normal", "Uniform", "Bernoulli", "Categorical", "Exponential", "Gamma", "Dirichlet", "Gumbel"])  # fmt: skip
+def test_distributions(lib: Any, make: Any) -> None:
+    from importlib import import_module
+
+    made = make(lib, import_module(f"{lib.__name__}.distributions"), low(lib, 1.0, 1.0))
+    drawn = made.sample()
+    assert name(drawn.dtype) in ("bfloat16", "int64")
+    assert name(made.log_prob(drawn).dtype) == "bfloat16"
+    assert bool(made.log_prob(drawn).isfinite().all())
+
+
 # -- Copies and files ----------------------------------------------------------------------------------------
 
 
