@@ -176,6 +176,8 @@ def __getattr__(name: str) -> object:
         return _import_module("fastnn.futures").Future
     if name == "autocast":
         return _import_module("fastnn.amp").autocast
+    if "autocast" in name and name in (mode := _import_module("fastnn.amp.autocast_mode")).SETTINGS:
+        return getattr(mode, name)
     if name in ("PyTorchFileReader", "PyTorchFileWriter"):
         return getattr(_import_module("fastnn._C"), name)
     if name.startswith("sparse_") and hasattr(tensors := _import_module("fastnn.sparse"), name):

@@ -109,11 +109,16 @@ class _Conversion:
     def tensor(self, tensor: Any) -> Any:
         if id(tensor) in self.made:
             return self.made[id(tensor)][1]
+        # NumPy has no bfloat16, so its bits go over.
+        is_low = tensor.dtype is self.source.bfloat16
+        plain = tensor.detach().cpu()
         try:
-            array = np.array(tensor.detach().cpu().numpy())
+            array = np.array((plain.view(self.source.int16) if is_low else plain).numpy())
         except (TypeError, RuntimeError) as error:
             raise TypeError(f"a tensor of dtype {tensor.dtype} cannot be converted: {error}") from error
         made = self.target.from_numpy(array)
+        if is_low:
+            made = made.view(self.target.bfloat16)
         if isinstance(tensor, self.source.nn.Parameter):
             made = self.target.nn.Parameter(made, requires_grad=tensor.requires_grad)
         elif tensor.requires_grad:

@@ -17,6 +17,7 @@ import numpy as np
 
 from fastnn._core.atomic_file import replacing_path
 from fastnn._core.devices import check_device
+from fastnn._core.dtypes import bfloat16
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.nn.module import Module
 
@@ -26,7 +27,7 @@ _DTYPES = {
     "F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I16": np.int16,
     "I8": np.int8, "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_,
 }  # fmt: skip
-_NAMES = {"BF16": "bfloat16", "C64": "complex64"}
+_NAMES = {"C64": "complex64"}
 _PYTORCH = ("pt", "torch", "pytorch")
 
 
@@ -273,8 +274,8 @@ def load_model(
     return missing, unexpected
 
 
-def _dtype(name: str, code: str) -> type:
-    kind = _DTYPES.get(code)
+def _dtype(name: str, code: str) -> Any:
+    kind: Any = bfloat16.numpy if code == "BF16" else _DTYPES.get(code)
     if kind is None:
         raise TypeError(
             f"tensor {name!r} has dtype {_NAMES.get(code, code)}, and fastnn has no tensors of it: convert it to "

@@ -208,17 +208,17 @@ class UntypedStorage(_Storage):
 class _ByDtype(type):
     """``FloatStorage`` and the like: typed storages of the dtype are their instances."""
 
-    numpy: np.dtype | None = None
+    kind: _dtype | None = None
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        if cls.numpy is None:
+        if cls.kind is None:
             return type.__instancecheck__(cls, instance)
-        return isinstance(instance, TypedStorage) and instance._array.dtype == cls.numpy
+        return isinstance(instance, TypedStorage) and instance.dtype is cls.kind
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
-        if cls.numpy is None:
+        if cls.kind is None:
             return type.__call__(cls, *args, **options)
-        return TypedStorage(*args, dtype=from_numpy_dtype(cls.numpy), **options)
+        return TypedStorage(*args, dtype=cls.kind, **options)
 
 
 class TypedStorage(_Storage, metaclass=_ByDtype):
@@ -262,7 +262,7 @@ class TypedStorage(_Storage, metaclass=_ByDtype):
 
     def pickle_storage_type(self) -> str:
         """The name of PyTorch's old class for this dtype."""
-        return _STORAGE_OF[self._array.dtype]
+        return _STORAGE_OF[self.dtype]
 
     def __repr__(self) -> str:
         lines = [f" {n}" for n in self.tolist()]
@@ -271,9 +271,9 @@ class TypedStorage(_Storage, metaclass=_ByDtype):
         ])  # fmt: skip
 
 
-_STORAGE_OF = {kind.numpy: f"{name}Storage" for name, kind in BY_LEGACY_NAME.items()}
+_STORAGE_OF = {kind: f"{name}Storage" for name, kind in BY_LEGACY_NAME.items()}
 # FloatStorage, LongStorage, ...
-BY_NAME = {name: _ByDtype(name, (), {"numpy": kind, "__module__": __name__}) for kind, name in _STORAGE_OF.items()}
+BY_NAME = {name: _ByDtype(name, (), {"kind": kind, "__module__": __name__}) for kind, name in _STORAGE_OF.items()}
 globals().update(BY_NAME)
 _warned = False
 
@@ -300,7 +300,7 @@ def typed_storage(tensor: Tensor) -> TypedStorage:
 
 def storage_type(tensor: Tensor) -> Any:
     """``FloatStorage`` or the like: the class of ``tensor.storage()``."""
-    return BY_NAME[_STORAGE_OF[tensor._data.dtype]]
+    return BY_NAME[_STORAGE_OF[tensor.dtype]]
 
 
 def _memory_of(tensor: Tensor) -> np.ndarray:

@@ -12,7 +12,7 @@ from fastnn.ops.creation import as_tensor
 from fastnn.ops.sampling import rand
 
 # Relative and absolute tolerance by dtype, as in PyTorch.
-_TOLERANCES = {"float16": (1e-3, 1e-5), "float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7)}
+_TOLERANCES = {"bfloat16": (1.6e-2, 1e-5), "float16": (1e-3, 1e-5), "float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7)}
 
 
 def assert_close(

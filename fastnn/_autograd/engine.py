@@ -789,7 +789,7 @@ def _check_nan(node: Node, grads: tuple[Any, ...]) -> None:
     if not anomaly["check_nan"]:
         return
     for i, g in enumerate(grads):
-        if not hasattr(g, "_data") or g._data.dtype.kind not in "fc":
+        if not hasattr(g, "_data") or g._data.dtype.kind not in "fcV":
             continue
         if np.isnan(g._data).any():
             found, error = "nan", AnomalyError if anomaly["infinite"] else RuntimeError

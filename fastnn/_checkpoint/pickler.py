@@ -12,7 +12,7 @@ from typing import IO, Any, ClassVar, NamedTuple
 import numpy as np
 
 from fastnn._core.devices import device
-from fastnn._core.dtypes import complex64, dtype
+from fastnn._core.dtypes import bfloat16, complex64, dtype
 from fastnn._tensor.tensor import Size, Tensor, _wrap
 from fastnn.nn.module_members import Registry
 from fastnn.nn.parameter import Parameter
@@ -122,7 +122,7 @@ class Writer(_Pickler):
         self.save(_global("torch", obj.name))
 
     dispatch[_Global] = _save_global
-    dispatch[dtype] = dispatch[type(complex64)] = _save_dtype
+    dispatch[dtype] = dispatch[type(complex64)] = dispatch[type(bfloat16)] = _save_dtype
     dispatch[FunctionType] = _save_function
     # Written as an ordinary dictionary, as in PyTorch.
     dispatch[Registry] = pickle._Pickler.save_dict  # type: ignore[attr-defined]  # private

@@ -29,7 +29,7 @@ import numpy as np
 from fastnn._checkpoint.pickler import STORAGES, Storage
 from fastnn._core import dtypes
 from fastnn._core.devices import device
-from fastnn._core.dtypes import dtype, from_numpy_dtype
+from fastnn._core.dtypes import dtype, from_numpy_dtype, numpy_named
 from fastnn._core.errors import DTypeError
 from fastnn._tensor.tensor import Size, Tensor, _wrap
 from fastnn.kernels.runtime import allocation
@@ -60,7 +60,7 @@ def damaged(message: str, cause: BaseException) -> DamagedFile:
 
 # For messages: not the whole of an object, whose text may be without an end in practice.
 _short = reprlib.repr
-_MISSING = ("bfloat16", "complex32")
+_MISSING = ("complex32",)
 
 # -- What a pickle may call -------------------------------------------------------------------
 
@@ -208,7 +208,8 @@ _VALUES: dict[str, Any] = {
     "torch.Tensor": Tensor,
     "torch.nn.parameter.Parameter": Parameter,
     "torch.bool": dtypes.bool_,
-    **{f"torch.{d.name}": d for d in (*dtypes._BY_NUMPY.values(), dtypes.complex64, dtypes.complex128)},
+    **{f"torch.{d.name}": d for d in dtypes._BY_NUMPY.values()},
+    **{f"torch.{d.name}": d for d in (dtypes.bfloat16, dtypes.complex64, dtypes.complex128)},
 }
 
 
@@ -494,7 +495,7 @@ class _StorageType:
     def dtype(self) -> np.dtype:
         """NumPy's type; DTypeError if fastnn has no such tensors."""
         try:
-            kind = np.dtype(self.name)
+            kind = numpy_named(self.name)
             if kind.char not in "FD":
                 from_numpy_dtype(kind)
         except TypeError:

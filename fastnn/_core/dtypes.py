@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastnn._core.capture_state import active, constant
+
+# NumPy's letters of floating point dtypes. Of the dtypes of tensors, only bfloat16 has the second.
+FLOATING = "fV"
 
 
 class dtype:
@@ -58,7 +63,42 @@ class _Missing(dtype):
 
     @property
     def numpy(self) -> np.dtype:  # type: ignore[override]  # there is none
-        raise TypeError(f"fastnn has no tensors of dtype {self}; use float32, float64 or float16")
+        raise TypeError(f"fastnn has no tensors of dtype {self}")
+
+
+class _BFloat16(dtype):
+    """The dtype whose NumPy type comes from ml_dtypes, which is imported at its first use."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.name, self.legacy, self.itemsize = "bfloat16", "BFloat16", 2
+        self.is_floating_point, self.is_complex, self.is_signed = True, False, True
+
+    @property
+    def numpy(self) -> np.dtype:  # type: ignore[override]  # made at its first use
+        return _bfloat16[0] if _bfloat16 else _load_bfloat16()
+
+
+# NumPy's dtype of bfloat16 once it is used, and functions to call then.
+_bfloat16: list[np.dtype] = []
+on_bfloat16: list[Callable[[], None]] = []
+
+
+def _load_bfloat16() -> np.dtype:
+    import ml_dtypes
+
+    kind = np.dtype(ml_dtypes.bfloat16)
+    _BY_NUMPY[kind] = bfloat16
+    for prepare in on_bfloat16:
+        prepare()
+    _bfloat16[:] = [kind]
+    return kind
+
+
+def numpy_named(name: str) -> np.dtype:
+    """NumPy's dtype of this name; that of bfloat16 is known to NumPy after its first use only."""
+    return bfloat16.numpy if name == "bfloat16" else np.dtype(name)
 
 
 class ComplexNumbersError(TypeError):
@@ -83,12 +123,13 @@ uint8, bool_ = dtype("uint8", np.uint8, "Byte"), dtype("bool", np.bool_, "Bool")
 # These have no legacy tensor class, and are promoted to floating point only.
 uint16, uint32 = dtype("uint16", np.uint16, "UInt16"), dtype("uint32", np.uint32, "UInt32")
 uint64 = dtype("uint64", np.uint64, "UInt64")
-bfloat16 = _Missing("bfloat16", 2, True)
+bfloat16 = _BFloat16()
 complex64, complex128 = _Complex("complex64", 8, False), _Complex("complex128", 16, False)
 complex64.legacy, complex128.legacy = "ComplexFloat", "ComplexDouble"
 
 _BY_NUMPY = {d.numpy: d for d in (float32, float64, int8, int16, int32, int64, uint8, bool_, float16)}
 BY_LEGACY_NAME = {d.legacy: d for d in _BY_NUMPY.values()}
+BY_LEGACY_NAME[bfloat16.legacy] = bfloat16
 _WIDE_UNSIGNED = {d.numpy: d for d in (uint16, uint32, uint64)}
 _BY_NUMPY |= _WIDE_UNSIGNED
 
@@ -112,6 +153,10 @@ def from_numpy_dtype(numpy: np.dtype) -> dtype:
         return _BY_NUMPY[numpy]
     except KeyError:
         pass
+    if numpy.name == "bfloat16" and numpy.isnative:
+        # An array that another library has made.
+        _ = bfloat16.numpy
+        return bfloat16
     # Another byte order, or a platform type under another name.
     native = numpy.newbyteorder("=") if numpy.kind in "fiub" else numpy
     for known, found in _BY_NUMPY.items():
@@ -197,9 +242,15 @@ def _overflow(kind: np.dtype) -> RuntimeError:
     return RuntimeError(f"value cannot be converted to type {from_numpy_dtype(kind).name} without overflow")
 
 
+# (2 - 2**-7) * 2**127.
+_MOST_BFLOAT16 = float(0xFF) * 2.0**120
+
+
 def _limits(kind: np.dtype) -> tuple[Any, Any]:
     """The smallest and the largest number that PyTorch converts: for uint8, negative ones wrap around."""
-    if kind.kind == "f":
+    if kind.kind in FLOATING:
+        if kind.kind == "V":
+            return -_MOST_BFLOAT16, _MOST_BFLOAT16
         # As Python numbers: comparing a larger integer with a float16 would overflow with a warning.
         return float(np.finfo(kind).min), float(np.finfo(kind).max)
     info: Any = np.iinfo(kind)
@@ -216,7 +267,7 @@ def as_number(value: Any, kind: np.dtype, half_overflows: bool = False) -> np.nd
     Fractions are truncated. OverflowError for an integer of more than 64 bits. ``half_overflows``: a number too large
     for float16 becomes infinite, as where PyTorch converts it through float32.
     """
-    if kind.kind == "f" and (type(value) is float or type(value) is int) and -FITS_ALL <= value <= FITS_ALL:
+    if kind.kind in FLOATING and (type(value) is float or type(value) is int) and -FITS_ALL <= value <= FITS_ALL:
         return constant(np.array(value, kind)) if active else np.array(value, kind)
     if kind.kind == "b" or type(value) is bool:
         return np.asarray(value).astype(kind)
@@ -230,7 +281,7 @@ def as_number(value: Any, kind: np.dtype, half_overflows: bool = False) -> np.nd
     if isinstance(value, float):
         if value - value != 0:
             # Infinity and NaN.
-            fits = kind.kind == "f"
+            fits = kind.kind in FLOATING
         else:
             fits = bool((0.0 if kind.kind == "u" else float(low)) <= value <= float(high))
     else:
@@ -296,7 +347,7 @@ def default_numpy() -> np.dtype:
 # -- Promotion --------------------------------------------------------------------------------
 
 # The order of bool, integers and floating point, by NumPy's letters.
-RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
+RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "V": 2}
 
 
 def promoted(a: np.dtype, b: np.dtype) -> np.dtype:
@@ -312,6 +363,13 @@ def promoted(a: np.dtype, b: np.dtype) -> np.dtype:
             check_promotion(a, b)
         return larger
     check_promotion(a, b)
+    return larger_of(a, b)
+
+
+def larger_of(a: np.dtype, b: np.dtype) -> np.dtype:
+    """The smallest dtype that holds both, of one kind; float32 for bfloat16 and float16."""
+    if "V" in (a.kind, b.kind) and a != b:
+        a, b = [np.dtype(np.float32) if n.kind == "V" else n for n in (a, b)]
     return np.promote_types(a, b)
 
 
@@ -365,17 +423,32 @@ class finfo:
             d = d.to_real()
         if not isinstance(d, dtype) or not d.is_floating_point:
             raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{d}'")
+        if d is bfloat16:
+            self._of_bfloat16()
+            return
         info = np.finfo(d.numpy)
         self.dtype, self.bits = d.name, info.bits
         self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
         self.tiny = self.smallest_normal = float(info.tiny)
         self.resolution = float(info.resolution)
 
+    def _of_bfloat16(self) -> None:
+        # NumPy's finfo does not know it, and to ask for its limits is no use of it.
+        self.dtype, self.bits, self.eps, self.resolution = "bfloat16", 16, 2.0**-7, 0.01
+        self.max, self.min = _MOST_BFLOAT16, -_MOST_BFLOAT16
+        self.tiny = self.smallest_normal = 2.0**-126
+
     def __repr__(self) -> str:
         return (
             f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, eps={self.eps:g}, "
             f"smallest_normal={self.tiny:g}, tiny={self.tiny:g}, dtype={self.dtype})"
         )
+
+
+@functools.cache
+def limits(kind: np.dtype) -> finfo:
+    """The limits of a floating point dtype of NumPy, or of bfloat16."""
+    return finfo(from_numpy_dtype(kind))
 
 
 class iinfo:

@@ -128,6 +128,11 @@ def _aligned_zeros(size: int, dtype: np.dtype) -> np.ndarray:
     return raw[start : start + size * dtype.itemsize].view(dtype)
 
 
+def _lendable(numbers: np.ndarray) -> np.ndarray:
+    """The numbers, or the bits of bfloat16, which NumPy does not lend as a buffer."""
+    return numbers.view(np.uint16) if numbers.dtype.kind == "V" else numbers
+
+
 class Slot:
     """The place of one parameter: numbers ``start`` to ``stop`` of a chunk, and a C-contiguous array over them.
 
@@ -153,8 +158,8 @@ class Slot:
         not an array. With a PickleBuffer, the simplest such object, this array is the base of all views
         of it: its reference count then tells whether anyone else can see this memory.
         """
-        owner: Any = PickleBuffer(flat.data)
-        return np.ndarray(self.shape, flat.dtype, owner)
+        owner: Any = PickleBuffer(_lendable(flat).data)
+        return np.ndarray(self.shape, self.chunk.values.dtype, owner)
 
     @property
     def grad_array(self) -> np.ndarray:
@@ -177,8 +182,8 @@ class _Room:
         self.users: set[_User] = set()
 
     def part_of(self, numbers: np.ndarray) -> np.ndarray:
-        """This range of the values or the gradients; it must be the owner of arrays over it."""
-        part = numbers[self.start : self.stop]
+        """This range of the values or the gradients, or its bits; it must be the owner of arrays over it."""
+        part = _lendable(numbers)[self.start : self.stop]
         if self.chunk is None:
             # The last array over the memory frees it.
             return part

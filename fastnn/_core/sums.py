@@ -17,12 +17,12 @@ def add_up(a: np.ndarray, axes: Any = None, kind: Any = None, keepdims: bool = F
     """``np.add.reduce``, without loss of digits for many floats in any memory order.
 
     NumPy uses pairwise summation only along the contiguous dimension. Along others it adds row by row: 100,000 times
-    0.1 in float32 gives 9,998.56. Here the rows are added in blocks. float16 is summed in float32.
+    0.1 in float32 gives 9,998.56. Here the rows are added in blocks. float16 and bfloat16 are summed in float32.
     """
-    if a.dtype.kind != "f":
+    if a.dtype.kind not in "fV":
         return _add(a, axes, kind, None, keepdims)
-    if a.dtype == np.float16:
-        return np.asarray(add_up(a.astype(np.float32), axes, None, keepdims)).astype(np.float16)
+    if a.dtype.itemsize == 2:
+        return np.asarray(add_up(a.astype(np.float32), axes, None, keepdims)).astype(a.dtype)
     if a.size <= FEW:
         return _add(a, axes, kind, None, keepdims)
     shape = a.shape

@@ -17,6 +17,7 @@ from fastnn._autograd.gradients import backward
 from fastnn._autograd.hooks import RemovableHandle
 from fastnn._autograd.modes import _mode
 from fastnn._core import capture_state
+from fastnn._core.dtypes import FLOATING
 from fastnn._core.errors import DTypeError, ShapeError
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Differentiable:
             raise TypeError(f"requires_grad must be a bool, found {type(requires_grad).__name__}")
         if self._node is not None and not requires_grad:
             raise RuntimeError("you can only change requires_grad flags of leaf variables.")
-        if requires_grad and self._data.dtype.kind != "f":
+        if requires_grad and self._data.dtype.kind not in FLOATING:
             raise RuntimeError(f"only Tensors of floating point dtype can require gradients, found {self.dtype}")
         if requires_grad and self._memory.inference and not _mode.inference:
             raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
@@ -120,7 +121,7 @@ class Differentiable:
         """
         if gradient is None and not create_graph and inputs is None and self._data.size == 1 and self.requires_grad:
             root: Any = self
-            one = _ONE[self._data.dtype].copy()
+            one = _ONE[self._data.dtype].copy() if self._data.dtype in _ONE else np.ones((), self._data.dtype)
             if capture_state.active:
                 capture_state.constant(one)
             shape = self._data.shape

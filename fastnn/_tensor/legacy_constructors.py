@@ -73,7 +73,7 @@ class _LegacyMeta(type):
     dtype: dtype
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, Tensor) and instance._data.dtype == cls.dtype.numpy
+        return isinstance(instance, Tensor) and instance.dtype is cls.dtype
 
     def __call__(cls, *args: Any, device: Any = None, dtype: Any = None) -> Tensor:
         return _of_kind(args, cls.dtype, device)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn._core.dtypes import get_default_dtype
+from fastnn._core.dtypes import FLOATING, get_default_dtype
 
 if TYPE_CHECKING:
     from fastnn._tensor.tensor import Tensor
@@ -80,7 +80,7 @@ class _Formatter:
     """Formats the numbers of one array with a common width."""
 
     def __init__(self, array: np.ndarray) -> None:
-        self.floating = array.dtype.kind == "f"
+        self.floating = array.dtype.kind in FLOATING
         self.integral, self.scientific, self.width = True, False, 1
         if not self.floating:
             self.width = max([len(str(v)) for v in array.reshape(-1).tolist()], default=1)

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn._core.capture_state import active
 from fastnn._core.dtypes import (
+    FLOATING,
     ComplexNumbersError,
     check_array,
     check_numbers,
@@ -70,15 +71,15 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
     if of_python and array.dtype.kind == "f" and kind is not None and kind == np.uint64 and array.size:
         raise TypeError(f"an integer is required: uint64 is made from integers only, found {array.dtype}")
     if of_python and array.dtype.kind in "Ou" and not (array.dtype == np.uint64 and kind == np.uint64):
-        if kind is not None and kind.kind in "fb" and _holds_integers(data):
-            return np.array(data, np.float64 if kind.kind == "f" else None).astype(kind)
+        if kind is not None and kind.kind in "fbV" and _holds_integers(data):
+            return np.array(data, np.float64 if kind.kind in FLOATING else None).astype(kind)
         if array.dtype.kind == "u" or _holds_integers(data):
             raise ValueError("Overflow when unpacking long long: an integer lies beyond the range of int64")
-        if kind is None or kind.kind != "f" or not hasattr(data, "__float__"):
+        if kind is None or kind.kind not in FLOATING or not hasattr(data, "__float__"):
             raise _not_inferred(type(data), kind)
         array = np.array(float(data))
     if kind is not None:
-        if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+        if array.dtype.kind not in "fiubV" or array.dtype.itemsize > 8:
             from_numpy_dtype(array.dtype)
         if of_python:
             check_numbers(array, kind)
@@ -243,7 +244,7 @@ def _mixed(data: Any, leaves: set[type], kind: np.dtype | None) -> np.ndarray:
         if kind is None:
             raise
         odd = [t for t in leaves if not issubclass(t, (int, float, range, np.generic, Tensor))]
-        if odd and (kind.kind != "f" or not all(hasattr(t, "__float__") for t in odd)):
+        if odd and (kind.kind not in FLOATING or not all(hasattr(t, "__float__") for t in odd)):
             raise _not_inferred(odd[0], kind) from None
         # Fractions and decimal numbers; or integers that have no promotion, but can be converted.
         inferred = np.dtype(np.float64 if odd else np.int64)
@@ -308,7 +309,7 @@ def _collect(data: Any, shape: list[int], depth: int, kind: np.dtype, numbers: l
     """Add the numbers of nested sequences of this shape to ``numbers``."""
     if depth == len(shape):
         if isinstance(data, Tensor):
-            if kind.kind in "iu" and (data._data.size != 1 or data._data.dtype.kind == "f"):
+            if kind.kind in "iu" and (data._data.size != 1 or data._data.dtype.kind in FLOATING):
                 raise TypeError(
                     "only integer tensors of a single element can be converted to an index, found "
                     f"{data.dtype} of shape {tuple(data.shape)}"

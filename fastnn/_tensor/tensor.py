@@ -26,7 +26,7 @@ from fastnn._autograd.engine import (
 from fastnn._autograd.modes import _mode, inference_listeners
 from fastnn._core import capture_state
 from fastnn._core.devices import CPU, check_device, device
-from fastnn._core.dtypes import default_numpy, dtype, from_numpy_dtype
+from fastnn._core.dtypes import FLOATING, default_numpy, dtype, from_numpy_dtype
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._core.errstate import quiet, run_quiet
 from fastnn._core.size import Size
@@ -375,7 +375,7 @@ class Tensor(Differentiable):
         return complex(self.item())
 
     def __index__(self) -> _int:
-        if self._data.dtype.kind == "f" or self._data.size != 1:
+        if self._data.dtype.kind in FLOATING or self._data.size != 1:
             raise TypeError(
                 "only integer tensors of a single element can be converted to an index, found "
                 f"{self.dtype} of shape {tuple(self._data.shape)}"
@@ -409,6 +409,8 @@ class Tensor(Differentiable):
         ):
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         array = self._data
+        if array.dtype.kind == "V":
+            raise TypeError("Got unsupported ScalarType BFloat16: NumPy has no such dtype, use float() first")
         if not array.flags.writeable and array.size and 0 in array.strides:
             # Elements repeated by `expand` are read-only as operands, but the user may write to the array.
             array = array.view()
@@ -538,7 +540,7 @@ class Tensor(Differentiable):
                 f"{list(result._data.shape)}"
             )
         found, kind = result._data.dtype.kind, self._data.dtype.kind
-        if found != kind and (found == "c" or (found == "f" and kind != "c") or kind == "b"):
+        if found != kind and (found == "c" or (found in FLOATING and kind not in "cfV") or kind == "b"):
             raise DTypeError(f"result type {result.dtype} can't be cast to the desired output type {self.dtype}")
         if result._data.dtype != self._data.dtype:
             result = result.to(self.dtype)
@@ -634,7 +636,7 @@ class Tensor(Differentiable):
         if not self._data.size or first < low or last > high or self._data.dtype != root.dtype:
             return _wrap(self._data.copy())
         shape, strides, place = self._data.shape, self._data.strides, first - low
-        part: np.ndarray = np.ndarray(shape, root.dtype, buffer=made.data, offset=place, strides=strides)
+        part: np.ndarray = np.ndarray(shape, root.dtype, buffer=_bytes_of(made), offset=place, strides=strides)
         return Tensor._remade(part, memory, None)
 
     def __reduce__(self) -> Any:
@@ -679,12 +681,20 @@ class Tensor(Differentiable):
         def __ge__(self, other: Any) -> Tensor: ...
 
 
+def _bytes_of(array: np.ndarray) -> Any:
+    """The buffer of a contiguous array; NumPy lends no bfloat16."""
+    return array.data if array.dtype.kind != "V" else array.view(np.uint16).data
+
+
 def _restored(array: np.ndarray, requires_grad: bool) -> Tensor:
+    if array.dtype.kind == "V":
+        # A pickle of bfloat16 may be its first use.
+        from_numpy_dtype(array.dtype)
     return _wrap(array).requires_grad_(requires_grad)
 
 
 def _restored_as(kind: Any, array: np.ndarray, requires_grad: bool, attributes: dict[str, Any]) -> Any:
-    made = _wrap(array).as_subclass(kind)
+    made = _restored(array, False).as_subclass(kind)
     made._requires_grad = requires_grad
     made.__dict__.update(attributes)
     return made

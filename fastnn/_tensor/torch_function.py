@@ -22,6 +22,7 @@ import numpy as np
 
 from fastnn._autograd.saved_hooks import saving_on
 from fastnn._autograd.saved_hooks import state as saving
+from fastnn._tensor.precision_lists import NATIVE
 from fastnn._tensor.tensor import Tensor
 
 # Operators that call the method of another name, as in PyTorch: `x + 1` gets `Tensor.add`.
@@ -81,6 +82,8 @@ class _Batches(threading.local):
 
 
 running = _Batches()
+# From the first use of bfloat16 or autocast on: what calls an operation; see `low_precision`.
+lowered: list[Callable[..., Any]] = []
 # What else changes with the first instance: modules, which this file does not know.
 on_activation: list[Callable[[], None]] = []
 
@@ -244,9 +247,21 @@ def _call(func: Any, args: Any, kwargs: Any, asked: list[Any]) -> Any:
     )
 
 
-def _entry(original: Callable[..., Any], func: Any) -> Callable[[Any, Any], Any]:
-    """The new work of a function; subclasses are given ``func``."""
+def lowering(original: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The function, with its tensors in other dtypes where bfloat16 or autocast ask for that."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return lowered[0](original, name, args, kwargs) if lowered else original(*args, **kwargs)
+
+    return run
+
+
+def _entry(original: Callable[..., Any], func: Any, name: str = "") -> Callable[[Any, Any], Any]:
+    """The new work of a function: subclasses are given ``func``; ``name``, if it computes, is PyTorch's."""
     state, known, entered = _state, _asks, _entered
+    plain, is_native = original, not name
+    if name:
+        original = lowering(plain, name)
 
     def run(args: Any, kwargs: Any) -> Any:
         if entered and in_mode():
@@ -256,7 +271,7 @@ def _entry(original: Callable[..., Any], func: Any) -> Callable[[Any, Any], Any]
                 break
         else:
             if not kwargs and not saving_on:
-                return original(*args)
+                return plain(*args) if is_native or not lowered else lowered[0](plain, name, args, kwargs)
         if not getattr(state, "off", False):
             asked = _asked(args, kwargs)
             if asked:
@@ -268,8 +283,10 @@ def _entry(original: Callable[..., Any], func: Any) -> Callable[[Any, Any], Any]
     return run
 
 
-def _operator_entry(original: Callable[..., Any], func: Any, own: Any) -> Callable[[Any, Any], Any]:
+def _operator_entry(original: Callable[..., Any], func: Any, own: Any, name: str) -> Callable[[Any, Any], Any]:
     state, known, entered = _state, _asks, _entered
+    plain = original
+    original = lowering(plain, name)
 
     def run(args: Any, kwargs: Any) -> Any:
         if entered and in_mode():
@@ -278,7 +295,9 @@ def _operator_entry(original: Callable[..., Any], func: Any, own: Any) -> Callab
             if known.get(type(a), True):
                 break
         else:
-            return saving_on[0](original, args, {}) if saving_on and saving.pairs else original(*args)
+            if saving_on and saving.pairs:
+                return saving_on[0](original, args, {})
+            return lowered[0](plain, name, args, {}) if lowered else plain(*args)
         if not getattr(state, "off", False):
             asked = _asked(args, kwargs)
             if asked:
@@ -343,6 +362,15 @@ def found(args: Any, kwargs: Any) -> bool:
     """
     if _for_good or not any(not isinstance(a, Tensor) for a in _asked(args, kwargs)):
         return False
+    _activate_for_good()
+    return True
+
+
+def lower_with(call: Callable[..., Any]) -> bool:
+    """From now on operations are called by ``call``, which converts their tensors. False if they are already."""
+    if lowered:
+        return False
+    lowered.append(call)
     _activate_for_good()
     return True
 
@@ -412,6 +440,9 @@ def _activate() -> None:
 def _change_operations() -> None:
     seen: set[int] = set()
 
+    def computes(name: str) -> str:
+        return "" if name in NATIVE else name
+
     def change_once(function: Any, make: Callable[[Callable[..., Any]], Any]) -> None:
         if type(function) is types.FunctionType and id(function) not in seen:
             seen.add(id(function))
@@ -429,15 +460,16 @@ def _change_operations() -> None:
                     change_once(value, _iteration)
                 elif name in _OPERATORS:
                     func = getattr(Tensor, _NAMED_AS.get(name, name))
-                    change_once(value, functools.partial(_operator_entry, func=func, own=value))
+                    named = _NAMED_AS.get(name, name)
+                    change_once(value, functools.partial(_operator_entry, func=func, own=value, name=named))
                 elif name in _OTHERS or not name.startswith("_"):
-                    change_once(value, functools.partial(_entry, func=value))
+                    change_once(value, functools.partial(_entry, func=value, name=computes(name)))
     for module in ("fastnn.nn.functional", "fastnn.linalg", "fastnn.special", "fastnn"):
         for name, value in list(vars(sys.modules[module]).items() if module in sys.modules else ()):
             home = getattr(value, "__module__", None) or ""
             ours = home.startswith(("fastnn.ops.", "fastnn.nn.", "fastnn.linalg", "fastnn.special"))
             if ours and home not in _INNER and name not in _NEVER and not name.startswith("_"):
-                change_once(value, functools.partial(_entry, func=value))
+                change_once(value, functools.partial(_entry, func=value, name=computes(name)))
             elif ours and name in _MODES_ONLY:
                 change_once(value, functools.partial(_mode_entry, func=value))
 

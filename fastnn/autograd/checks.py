@@ -77,7 +77,7 @@ def gradcheck(
 
 def _outputs(func: Callable[..., Any], given: tuple[Any, ...]) -> list[Tensor]:
     found = _as_tuple(func(*given))
-    return [t for t in found if isinstance(t, Tensor) and t._data.dtype.kind == "f"]
+    return [t for t in found if isinstance(t, Tensor) and t._data.dtype.kind in "fV"]
 
 
 def _check(

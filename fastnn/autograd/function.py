@@ -172,7 +172,7 @@ class Function:
         dirty, plain = {id(t) for t in ctx._dirty}, {id(t) for t in ctx._plain}
         made: list[Any] = []
         for i, out in enumerate(outputs):
-            if not isinstance(out, Tensor) or id(out) in plain or out._data.dtype.kind != "f":
+            if not isinstance(out, Tensor) or id(out) in plain or out._data.dtype.kind not in "fV":
                 made.append(out)
                 continue
             mine = part_node(node, i) if len(outputs) > 1 else node
@@ -290,7 +290,7 @@ def _fitted(g: Any, shape: Any, dtype: Any, cls: Any, i: int) -> Any:
                 f"{list(g._data.shape)} but expected shape compatible with {list(shape)}"
             )
         g = _unbroadcast(g, shape)
-    return g.to(from_numpy_dtype(dtype)) if dtype.kind == "f" else g
+    return g.to(from_numpy_dtype(dtype)) if dtype.kind in "fV" else g
 
 
 def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:

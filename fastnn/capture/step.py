@@ -18,6 +18,7 @@ import numpy as np
 from fastnn._autograd.engine import anomaly
 from fastnn._autograd.modes import enable_grad
 from fastnn._core import capture_state
+from fastnn._core.autocast import state as autocast
 from fastnn._core.capture_state import Uncapturable
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.anomaly import checked
@@ -242,6 +243,9 @@ class CompiledStep:
         self._last = ""
         if anomaly["enabled"]:
             return checked(self, tensors)
+        if autocast.enabled:
+            self._last = "under autocast"
+            return self._eager(tensors)
         if captured is not None:
             changed = "" if captured.values is None else captured.values.changed()
             if changed or not captured.guards.hold():
@@ -396,7 +400,8 @@ class CompiledStep:
         """
         count, size = indices.shape
         count = count if most is None else min(count, most)
-        if count > 1 and not anomaly["enabled"] and not launcher.is_watched() and self._is_ahead(schedule):
+        is_plain = not anomaly["enabled"] and not autocast.enabled
+        if count > 1 and is_plain and not launcher.is_watched() and self._is_ahead(schedule):
             key = (thread_count._threads, *[(*layout, False) for layout in source.layout(size)])
             captured = self._programs.get(key)
             # Changes are noticed by the next single step.

@@ -11,6 +11,7 @@ import fastnn
 from fastnn import kernels
 from fastnn._autograd.engine import Node
 from fastnn._core.capture_state import active
+from fastnn._core.dtypes import limits
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.distributions import constraints
 from fastnn.distributions.constraints import Constraint
@@ -146,7 +147,7 @@ def _entropy(given: Tensor, logarithms: bool) -> Tensor | None:
 
 def _mean_of(logits: Tensor, probs: Tensor) -> Tensor:
     # A probability of 0 has the logarithm -inf, and must add 0 to the sum.
-    return -(logits.clamp(min=float(np.finfo(logits._data.dtype).min)) * probs).sum(-1)
+    return -(logits.clamp(min=float(limits(logits._data.dtype).min)) * probs).sum(-1)
 
 
 class Categorical(Distribution):

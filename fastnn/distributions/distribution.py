@@ -11,6 +11,7 @@ import numpy as np
 
 import fastnn
 from fastnn._autograd.modes import _mode, enable_grad, no_grad
+from fastnn._core.dtypes import from_numpy_dtype, limits
 from fastnn._tensor.tensor import Size, Tensor, _wrap
 from fastnn.distributions.constraints import is_dependent
 from fastnn.random import default_generator
@@ -312,7 +313,7 @@ def either(name: str, first: Any, other: str, second: Any) -> bool:
 
 def clamp_probs(probs: Tensor) -> Tensor:
     """Probabilities in the open interval (0, 1)."""
-    eps = float(np.finfo(probs._data.dtype).eps)
+    eps = float(limits(probs._data.dtype).eps)
     return probs.clamp(eps, 1 - eps)
 
 
@@ -375,7 +376,7 @@ def vec_to_tril_matrix(vec: Tensor, diag: int = 0) -> Tensor:
     count = vec.shape[-1]
     # count = (n + diag) (n + diag + 1) / 2, less the triangle that a positive diagonal cuts off.
     n = (math.sqrt((1 + 2 * diag) ** 2 + 8 * count + 4 * abs(diag) * (diag + 1)) - 1 - 2 * diag) / 2
-    if abs(n - round(n)) > float(np.finfo(vec._data.dtype).eps):
+    if abs(n - round(n)) > float(limits(vec._data.dtype).eps):
         raise ValueError(
             f"The size of last dimension is {count} which cannot be expressed as the lower triangular part of a "
             "square D x D matrix."
@@ -394,6 +395,6 @@ def standard_normal(shape: Any, dtype: Any = None, device: Any = None) -> Tensor
 
 def draw(method: str, shape: tuple[int, ...], kind: np.dtype) -> Tensor:
     """A tensor of draws from the default generator, by the name of its NumPy method."""
-    if kind == np.float16:
-        return draw(method, shape, np.dtype(np.float32)).to(fastnn.float16)
+    if kind.itemsize == 2:
+        return draw(method, shape, np.dtype(np.float32)).to(from_numpy_dtype(kind))
     return _wrap(default_generator().numbers(method, shape, kind))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-import numpy as np
-
+from fastnn._core.dtypes import limits
 from fastnn._tensor.tensor import Tensor
 from fastnn.distributions import constraints
 from fastnn.distributions.constraints import Constraint
@@ -58,7 +57,7 @@ class FisherSnedecor(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         first, second = self._gamma1.rsample(sample_shape), self._gamma2.rsample(sample_shape)
-        tiny = float(np.finfo(second._data.dtype).tiny)
+        tiny = float(limits(second._data.dtype).tiny)
         return (first / second.clamp(min=tiny)).clamp(min=tiny)
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-
 import fastnn
+from fastnn._core.dtypes import limits
 from fastnn._tensor.tensor import Tensor
 from fastnn.distributions import constraints
 from fastnn.distributions.bernoulli import _softplus
@@ -78,7 +77,7 @@ class Geometric(Distribution):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         probs = self.probs.detach()
         points = draw("random", self._sizes(sample_shape), probs._data.dtype)
-        return (points.clamp(min=float(np.finfo(points._data.dtype).tiny)).log() / (-probs).log1p()).floor()
+        return (points.clamp(min=float(limits(points._data.dtype).tiny)).log() / (-probs).log1p()).floor()
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:

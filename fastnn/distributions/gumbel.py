@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-import numpy as np
-
 import fastnn
+from fastnn._core.dtypes import limits
 from fastnn._tensor.tensor import Tensor
 from fastnn.distributions import constraints
 from fastnn.distributions.constraints import Constraint
@@ -35,7 +34,7 @@ class Gumbel(TransformedDistribution):
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         self.loc, self.scale = broadcast_all(loc, scale)
-        kind = np.finfo(self.loc._data.dtype)
+        kind = limits(self.loc._data.dtype)
         low, high = (fastnn.full_like(self.loc.detach(), float(b)) for b in (kind.tiny, 1 - kind.eps))
         transforms = [
             ExpTransform().inv, AffineTransform(loc=0, scale=-fastnn.ones_like(self.scale)),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-import numpy as np
-
 import fastnn
+from fastnn._core.dtypes import limits
 from fastnn._tensor.tensor import Tensor
 from fastnn.distributions import constraints
 from fastnn.distributions.beta import Beta
@@ -60,7 +59,7 @@ class LKJCholesky(Distribution):
         # The first row has no direction.
         length = normal.norm(dim=-1, keepdim=True)
         below = y.sqrt() * normal / length.masked_fill(length == 0, 1.0)
-        rest = (1 - (below**2).sum(-1)).clamp(min=float(np.finfo(y._data.dtype).tiny)).sqrt()
+        rest = (1 - (below**2).sum(-1)).clamp(min=float(limits(y._data.dtype).tiny)).sqrt()
         return below + rest.diag_embed()
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 import fastnn
 from fastnn import linalg
 from fastnn._core import capture_state
+from fastnn._core.dtypes import limits
 from fastnn._tensor.tensor import Tensor
 from fastnn.distributions import constraints
 from fastnn.distributions.chi2 import Chi2
@@ -119,7 +120,7 @@ class Wishart(ExponentialFamily):
         """A draw by M. S. Bartlett's decomposition: ``L A A.T L.T`` with a triangular A of independent numbers."""
         kind = self.df._data.dtype
         noise = draw("standard_normal", self._sizes(sample_shape), kind).tril(-1)
-        diagonal = self._dist_chi2.rsample(sample_shape).clamp(min=float(np.finfo(kind).tiny)).sqrt()
+        diagonal = self._dist_chi2.rsample(sample_shape).clamp(min=float(limits(kind).tiny)).sqrt()
         root = self._unbroadcasted_scale_tril @ (noise + diagonal.diag_embed())
         return root @ root.mT
 

@@ -47,7 +47,7 @@ def kind_of(values: Any) -> str:
     """ "NaN" or "infinity" if tensors, also in containers, have one; empty otherwise."""
     if isinstance(values, Tensor):
         data = values._data
-        if data.dtype.kind not in "fc" or np.isfinite(data).all():
+        if data.dtype.kind not in "fcV" or np.isfinite(data).all():
             return ""
         return "NaN" if np.isnan(data).any() else "infinity"
     if isinstance(values, dict):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._core.devices import check_device
-from fastnn._core.dtypes import as_numpy_dtype, default_numpy
+from fastnn._core.dtypes import FLOATING, as_numpy_dtype, default_numpy
 from fastnn._core.dtypes import dtype as _dtype
 from fastnn._core.errors import DTypeError
 from fastnn._core.numpy_trace import dense
@@ -36,6 +36,6 @@ def _kind(dtype: _dtype | None, device: Any) -> np.dtype:
     """The dtype of a layer's parameters; an error if it cannot be trained or the device does not exist."""
     check_device(device)
     kind = as_numpy_dtype(dtype, default_numpy())
-    if kind.kind != "f":
+    if kind.kind not in FLOATING:
         raise DTypeError(f"dtype must be float32 or float64, found {dtype}")
     return kind

@@ -27,7 +27,7 @@ def _write(tensor: Tensor, values: Any) -> Tensor:
     """Write these values into the tensor, in any memory order."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"tensor must be a Tensor, found {type(tensor).__name__}")
-    if isinstance(values, np.ndarray) and values.dtype.kind == "f" and tensor._data.dtype.kind != "f" and values.ndim:
+    if isinstance(values, np.ndarray) and values.dtype.kind == "f" and not tensor.is_floating_point() and values.ndim:
         raise DTypeError(f"floating point numbers are drawn for floating point tensors, found {tensor.dtype}")
     tensor._memory.version = tensor._memory.version_to_write() + 1
     tensor._data[...] = values
@@ -102,7 +102,7 @@ def trunc_normal_(
     """
     if not a <= b:
         raise ValueError(f"a must not be larger than b, found {a} and {b}")
-    if tensor._data.dtype.kind != "f":
+    if not tensor.is_floating_point():
         raise DTypeError(f"floating point numbers are drawn for floating point tensors, found {tensor.dtype}")
     draws, count = _draws(generator), tensor._data.size
     if std <= 0 or a == b:

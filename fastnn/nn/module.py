@@ -440,11 +440,11 @@ class Module(Hooked, Stateful):
         return self._cast("double")
 
     def half(self: Self) -> Self:
-        """Convert to float16, where fastnn has that."""
+        """Convert floating point parameters and buffers to float16."""
         return self._cast("half")
 
     def bfloat16(self: Self) -> Self:
-        """Convert to bfloat16, where fastnn has that."""
+        """Convert floating point parameters and buffers to bfloat16."""
         return self._cast("bfloat16")
 
     def type(self: Self, dst_type: Any) -> Self:

@@ -19,7 +19,7 @@ from fastnn._autograd.hooks import leaf_hooks
 from fastnn._autograd.modes import _mode
 from fastnn._core import capture_state
 from fastnn._core.devices import check_device
-from fastnn._core.dtypes import as_numpy_dtype, default_numpy
+from fastnn._core.dtypes import FLOATING, as_numpy_dtype, default_numpy, from_numpy_dtype, numpy_named
 from fastnn._core.dtypes import dtype as _dtype
 from fastnn._core.errors import DTypeError, NoTensorError
 from fastnn._core.flat_storage import Slot
@@ -62,7 +62,7 @@ class Parameter(Tensor):
             data = _wrap(allocation.empty(0, np.float32))
         if not isinstance(data, Tensor):
             raise NoTensorError(f"data must be a Tensor, found {type(data).__name__}")
-        if requires_grad and data._data.dtype.kind != "f":
+        if requires_grad and data._data.dtype.kind not in FLOATING:
             raise DTypeError(
                 "Only Tensors of floating point and complex dtype can require gradients: a Parameter must be floating "
                 f"point, found dtype {data.dtype}"
@@ -173,7 +173,7 @@ class Parameter(Tensor):
         array = value._data
         if array is self._data:
             return
-        if self._requires_grad and array.dtype.kind != "f":
+        if self._requires_grad and array.dtype.kind not in FLOATING:
             raise DTypeError(
                 "data set to a tensor that requires gradients must be floating point or complex dtype, found dtype "
                 f"{value.dtype}"
@@ -294,6 +294,8 @@ def _restored(
     kind: type[Parameter], array: np.ndarray, requires_grad: bool, transposed: bool = False
 ) -> Parameter:
     # `transposed` is in files of older versions, which stored weights that way.
+    # The first use of bfloat16, if that is what a pickle holds.
+    from_numpy_dtype(array.dtype)
     made = kind._of(array)
     made._requires_grad = requires_grad
     return made
@@ -301,7 +303,7 @@ def _restored(
 
 def _uninitialized(kind: type[UninitializedParameter], requires_grad: bool, dtype: str) -> UninitializedParameter:
     made = kind(requires_grad)
-    made._place(Slot((0,), np.dtype(dtype)))
+    made._place(Slot((0,), numpy_named(dtype)))
     made._requires_grad = requires_grad
     return made
 

@@ -7,18 +7,25 @@ from typing import Any
 
 from fastnn._autograd.saved_hooks import saving_on
 from fastnn._autograd.saved_hooks import state as saving
+from fastnn._core.autocast import state as autocast
+from fastnn._tensor.tensor import Tensor
 from fastnn._tensor.torch_function import (
     as_kind,
     asks,
     change,
     in_mode,
     is_off,
+    lowered,
+    lowering,
     on_activation,
     running,
 )
-from fastnn.nn.activation_core import _activation
+from fastnn.nn.activation_core import _activation, _elementwise
 from fastnn.nn.container import Sequential
+from fastnn.nn.functional.attention import _attend
+from fastnn.nn.functional.batch_norm import batch_norm_activation
 from fastnn.nn.functional.normalization import layer_norm_activation
+from fastnn.nn.hooks import EVERYWHERE
 from fastnn.nn.module import Module, _run_eagerly, runner, without_recordings
 
 _FORWARD = Sequential.forward
@@ -42,6 +49,15 @@ def _call(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
             # A recording has no hooks on saved tensors.
             with without_recordings():
                 return run(args, kwargs)
+        if lowered and _is_low(args):
+            model = args[0]
+            if EVERYWHERE or model._has_hooks():
+                return original(*args, **kwargs)
+            if type(model).forward is _FORWARD and len(args) == 2:
+                # Layer by layer, so that each result is rounded as in PyTorch.
+                return _in_order(model, args[1])
+            # A recording is of float32.
+            return model.forward(*args[1:], **kwargs)
         if (asked is None and not running.levels and not (saving_on and saving.pairs)) or is_off():
             return original(*args, **kwargs)
         model, kind = args[0], type(args[0])
@@ -49,10 +65,7 @@ def _call(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
         if asked is not None and is_layer and getattr(asked, "_is_complex", False):
             raise NotImplementedError(f'"{kind.__name__}" not implemented for {asked.dtype}')
         if kind.forward is _FORWARD and len(args) == 2 and not model._has_hooks():
-            result = args[1]
-            for layer in model:
-                result = layer(result)
-            return result
+            return _in_order(model, args[1])
         result = original(*args, **kwargs)
         if asked is None or getattr(asked, "_is_batch", False):
             return result
@@ -62,8 +75,20 @@ def _call(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     return run
 
 
+def _in_order(model: Any, result: Any) -> Any:
+    for layer in model:
+        result = layer(result)
+    return result
+
+
+def _is_low(args: Any) -> bool:
+    """Whether a module is called under autocast or with bfloat16."""
+    return autocast.enabled or any(isinstance(a, Tensor) and a._data.dtype.kind == "V" for a in args)
+
+
 def _with_saved_hooks(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     """A function that computes what a layer returns: its saved tensors go through the hooks that are on."""
+    original = lowering(original, original.__name__)
 
     def run(args: Any, kwargs: Any) -> Any:
         if saving_on and saving.pairs:
@@ -73,6 +98,11 @@ def _with_saved_hooks(original: Callable[..., Any]) -> Callable[[Any, Any], Any]
     return run
 
 
+def _with_lowering(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    lowered_form = lowering(original, original.__name__)
+    return lambda args, kwargs: lowered_form(*args, **kwargs)
+
+
 def _change_modules() -> None:
     call: Any = Module.__call__
     change(call, _call)
@@ -80,6 +110,9 @@ def _change_modules() -> None:
     for function in (_activation, layer_norm_activation):
         kernel: Any = function
         change(kernel, _with_saved_hooks)
+    others: tuple[Any, ...] = (_attend, _elementwise, batch_norm_activation)
+    for function in others:
+        change(function, _with_lowering)
 
 
 on_activation.append(_change_modules)

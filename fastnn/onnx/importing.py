@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._core.dtypes import check_array
+from fastnn._core.dtypes import bfloat16, check_array
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Buffer, Parameter
@@ -256,8 +256,11 @@ def _array(array: np.ndarray) -> np.ndarray:
     if array.dtype.kind in "OUS":
         texts = [t.decode() if isinstance(t, bytes) else str(t) for t in array.ravel()]
         return np.array(texts, object).reshape(array.shape)
-    if array.dtype.kind not in "fiub":
-        raise UnsupportedOperatorError(f"fastnn has no tensors of dtype {array.dtype}, which the file has")
+    if array.dtype.name == "bfloat16":
+        # NumPy cannot swap its bytes, and the library has done so.
+        return np.array(array, bfloat16.numpy, order="C")
+    if array.dtype.kind not in "fiub" or array.dtype.type.__module__ != "numpy":
+        raise UnsupportedOperatorError(f"tensors of dtype {array.dtype}, which the file has, are not read from ONNX")
     return np.array(array, array.dtype.newbyteorder("="), order="C")
 
 

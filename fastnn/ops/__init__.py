@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastnn._autograd.modes import _mode
+from fastnn._core.dtypes import on_bfloat16
 from fastnn._tensor import legacy_constructors as legacy
 from fastnn._tensor.tensor import Tensor
 from fastnn.ops import (
@@ -83,6 +84,16 @@ def _reshaping_form(function: Callable[..., Any], name: str) -> Callable[..., An
         return self
 
     return titled(changed, f"{name}_", f"``{name}`` in place.")
+
+
+def _use_bfloat16() -> None:
+    # Imported then: few programs need it.
+    from fastnn.ops.low_precision import activate
+
+    activate()
+
+
+on_bfloat16.append(_use_bfloat16)
 
 
 def _attach() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn._autograd.engine import Node
 from fastnn._core import capture_state
-from fastnn._core.dtypes import as_number, bool_, default_numpy, plain, promoted
+from fastnn._core.dtypes import FLOATING, as_number, bool_, default_numpy, plain, promoted
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._core.numpy_trace import run
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
@@ -172,7 +172,7 @@ def signbit(input: Tensor) -> Tensor:
 def is_floating_point(input: Tensor) -> bool:
     """Whether the numbers are floating point."""
     check_tensor("input", input)
-    return input._data.dtype.kind == "f"
+    return input._data.dtype.kind in FLOATING
 
 
 def is_complex(input: Tensor) -> bool:

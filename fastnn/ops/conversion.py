@@ -171,7 +171,7 @@ def numel(input: Tensor) -> int:
 
 def is_signed(input: Tensor) -> bool:
     """Whether the dtype is signed."""
-    return input._data.dtype.kind in "if"
+    return input._data.dtype.kind in "ifV"
 
 
 def is_inference(input: Tensor) -> bool:

@@ -20,7 +20,16 @@ from fastnn._autograd.modes import _mode
 from fastnn._core import capture_state
 from fastnn._core import numpy_trace as trace
 from fastnn._core.capture_state import active
-from fastnn._core.dtypes import RANK, check_promotion, default_numpy, from_numpy_dtype, plain, promoted
+from fastnn._core.dtypes import (
+    FLOATING,
+    RANK,
+    check_promotion,
+    default_numpy,
+    from_numpy_dtype,
+    larger_of,
+    plain,
+    promoted,
+)
 from fastnn._core.errors import NoTensorError, ShapeError
 from fastnn._core.errstate import quiet, run_quiet
 from fastnn._tensor import torch_function
@@ -288,7 +297,7 @@ def reduced(dim: Any, ndim: int) -> tuple[int, ...]:
 
 def as_floating(x: Tensor) -> Tensor:
     """The tensor itself if it is floating point, otherwise converted to the default dtype."""
-    return x if x._data.dtype.kind == "f" else x.to(from_numpy_dtype(default_numpy()))
+    return x if x._data.dtype.kind in FLOATING else x.to(from_numpy_dtype(default_numpy()))
 
 
 # -- Recorded maps ----------------------------------------------------------------------------
@@ -487,7 +496,7 @@ ZERO = Partial("", no_gradient)
 def scalar_dtype(array: np.dtype, scalar: Any) -> np.dtype:
     """The dtype of ``array * scalar``: a Python number changes only the kind, never the size."""
     scalar = plain(scalar)
-    if array.kind == "f" or isinstance(scalar, bool):
+    if array.kind in FLOATING or isinstance(scalar, bool):
         return array
     if isinstance(scalar, int):
         return np.dtype(np.int64) if array.kind == "b" else array
@@ -524,7 +533,7 @@ def common_dtype(x: Tensor, y: Tensor) -> np.dtype:
     if (x._data.ndim == 0) != (y._data.ndim == 0):
         return b if x._data.ndim == 0 else a
     check_promotion(a, b)
-    return np.promote_types(a, b)
+    return larger_of(a, b)
 
 
 def promote(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

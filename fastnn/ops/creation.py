@@ -11,6 +11,7 @@ import numpy as np
 
 from fastnn._core.devices import check_device
 from fastnn._core.dtypes import (
+    FLOATING,
     ComplexNumbersError,
     as_number,
     as_numpy_dtype,
@@ -376,7 +377,7 @@ def arange(
     if kind.kind == "b":
         raise NotImplementedError('"arange_cpu" not implemented for Bool')
     count = max(-((first - last) // by) if integers else math.ceil((last - first) / by), 0)
-    if kind.kind != "f" and not integers:
+    if kind.kind not in FLOATING and not integers:
         # Computed in the type itself, as in PyTorch.
         if kind == np.int64 and int(by) == 0:
             raise ValueError(f"step must be nonzero, found {by} as int64")
@@ -447,7 +448,7 @@ _WIDER: dict[Any, Any] = {np.float32: np.float64, np.float64: np.longdouble}
 
 
 def _between(first: Any, last: Any, count: int, kind: np.dtype) -> np.ndarray:
-    if kind.kind != "f":
+    if kind.kind not in FLOATING:
         step = (last - first) / (count - 1) if count > 1 else 0.0
         values = first + step * np.arange(count)
         return values.astype(kind)
@@ -455,7 +456,7 @@ def _between(first: Any, last: Any, count: int, kind: np.dtype) -> np.ndarray:
     low, high = kind.type(first), kind.type(last)
     if count == 1:
         return np.full(count, low, kind)
-    wide = _WIDER.get(kind.type, kind.type)
+    wide = np.float32 if kind.kind == "V" else _WIDER.get(kind.type, kind.type)
     with np.errstate(over="ignore", invalid="ignore"):
         step, index = (high - low) / kind.type(count - 1), np.arange(count)
         far = wide(step) * index.astype(wide)

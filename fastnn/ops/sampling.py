@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._core.devices import check_device
-from fastnn._core.dtypes import as_numpy_dtype, default_numpy, dtype, int64
+from fastnn._core.dtypes import FLOATING, as_numpy_dtype, default_numpy, dtype, int64
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.random import Generator, default_generator
@@ -50,7 +50,7 @@ def _rng(generator: Generator | None) -> np.random.Generator:
 def _floating(name: str, kind: _dtype | None) -> np.dtype:
     """The NumPy type of a random floating point tensor."""
     found = as_numpy_dtype(kind, default_numpy())
-    if found.kind != "f":
+    if found.kind not in FLOATING:
         raise NotImplementedError(f"{name}() draws floating point numbers, found dtype {kind}")
     return found
 
@@ -58,8 +58,12 @@ def _floating(name: str, kind: _dtype | None) -> np.dtype:
 def _drawn(generator: Generator | None, method: str, shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
     """Draws by a NumPy method that supports float32 and float64."""
     source = _checked(generator)
-    if kind == np.float16:
-        return source.numbers(method, shape, np.dtype(np.float32)).astype(kind)
+    if kind.itemsize == 2:
+        wide = source.numbers(method, shape, np.dtype(np.float32))
+        if kind.kind == "V" and method == "random":
+            # Multiples of 2**-8, as PyTorch draws them: rounding to nearest would reach 1.
+            wide = np.floor(wide * np.float32(256)) / np.float32(256)
+        return wide.astype(kind)
     return source.numbers(method, shape, kind)
 
 
@@ -148,7 +152,7 @@ def _integers(
 def _range_of(kind: np.dtype) -> tuple[int, int]:
     if kind.kind == "b":
         return 0, 1
-    if kind.kind == "f":
+    if kind.kind in FLOATING:
         return -(2**63), 2**63 - 1
     return int(np.iinfo(kind).min), int(np.iinfo(kind).max)
 
@@ -415,7 +419,9 @@ def random_(self: Tensor, *args: int, generator: Generator | None = None, **boun
         low, high = _two("random_", ("from", "to"), (0, None), args, bounds)
     kind = self._data.dtype
     if high is None:
-        most = 2 ** (np.finfo(kind).nmant + 1) if kind.kind == "f" else _range_of(kind)[1]
+        most = _range_of(kind)[1]
+        if kind.kind in FLOATING:
+            most = 2**8 if kind.kind == "V" else 2 ** (np.finfo(kind).nmant + 1)
         high = most + 1
     return _fill(self, _integers(_rng(generator), int(low), int(high), self._data.shape, kind))
 

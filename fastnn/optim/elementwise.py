@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._autograd.modes import enable_grad
+from fastnn._core.dtypes import FLOATING
 from fastnn._core.errors import DTypeError
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.kernels.optim.optimizers import Relaunch
@@ -117,7 +118,7 @@ class Elementwise(Optimizer):
 
     def _check_param(self, p: Any) -> None:
         super()._check_param(p)
-        if p._data.dtype.kind != "f":
+        if p._data.dtype.kind not in FLOATING:
             raise DTypeError(f"optimizer can only optimize floating point Tensors, found {p.dtype}")
 
     def _layout(self, i: int) -> Layout:
@@ -221,7 +222,7 @@ class Elementwise(Optimizer):
     def _is_capturable(self) -> bool:
         if not self._takes_clip():
             return False
-        return all(run.flat for layout in self._layouts for run in layout.runs)
+        return all(run.flat and run.values.dtype.kind == "f" for layout in self._layouts for run in layout.runs)
 
     # -- Steps ----------------------------------------------------------------------------------
 
@@ -351,7 +352,13 @@ class Elementwise(Optimizer):
         if names:
             # All are equal; an addition would take 0.8 us.
             cut.steps.fill(cut.steps.item(0) + 1)
-        again = self._update(cut, grads, group)
+        if cut.values.dtype.kind == "V":
+            wide = cut.in_float32()
+            self._update(wide, grads.astype(np.float32), group)
+            cut.round_from(wide)
+            again = None
+        else:
+            again = self._update(cut, grads, group)
         if run.copied:
             run.arrays[0][...] = run.values.reshape(run.arrays[0].shape)
         return again

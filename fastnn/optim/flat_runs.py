@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.errstate import quiet
 from fastnn._core.flat_storage import Slot
 from fastnn._tensor.tensor import Tensor
 from fastnn.kernels.optim.optimizers import DONE, HYPER, Relaunch
@@ -109,6 +110,20 @@ class FlatSlice:
         self.hyper = np.zeros(HYPER)
         self.grad_scale: np.ndarray | None = None
         self.before: np.ndarray | None = None
+
+    def in_float32(self) -> FlatSlice:
+        """A copy in float32 of a slice in bfloat16, which no kernel takes; the numbers of the step are shared."""
+        wide = FlatSlice.__new__(FlatSlice)
+        for name in ("grad_scale", "hyper", "numbers", "steps", "before"):
+            setattr(wide, name, getattr(self, name))
+        wide.values = wide.grads = self.values.astype(np.float32)
+        wide.state = [array.astype(np.float32) for array in self.state]
+        return wide
+
+    def round_from(self, wide: FlatSlice) -> None:
+        """Round the result of a step back from its copy in float32."""
+        for array, source in zip((self.values, *self.state), (wide.values, *wide.state), strict=True):
+            quiet(np.copyto, array, source)
 
     def begin(self) -> None:
         """Remember the numbers before a step, in case it is rolled back."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from fastnn._autograd.hooks import HookList, RemovableHandle
+from fastnn._core.dtypes import FLOATING
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.optim.clip import Clip
 
@@ -412,7 +413,7 @@ def _params_of(group: dict[str, Any]) -> tuple[list[Any], list[str]]:
 def _copied(value: Any, p: Tensor, key: Hashable = None) -> Any:
     """A copy of a value of saved state; its tensors, except the step count, in the parameter's dtype."""
     if isinstance(value, Tensor):
-        as_it_is = key == "step" or p._data.dtype.kind != "f"
+        as_it_is = key == "step" or p._data.dtype.kind not in FLOATING
         return _wrap(value._data.astype(value._data.dtype if as_it_is else p._data.dtype))
     if isinstance(value, Mapping):
         return {name: _copied(v, p, name) for name, v in value.items()}

@@ -393,11 +393,20 @@ def test_an_unknown_operation_is_named():
     with pytest.raises(RuntimeError, match=r"GatherND with batch_dims \(node 'the_node'\)"):
         fastnn.onnx.load(model_of("GatherND", [C, ints(0)], batch_dims=1))
     proto = good()
-    proto.graph.initializer[0].CopyFrom(helper.make_tensor("x1", TensorProto.BFLOAT16, [4, 2], [1.0] * 8))
-    with pytest.raises(RuntimeError, match=r"fastnn has no tensors of dtype bfloat16, which the file has"):
+    proto.graph.initializer[0].CopyFrom(helper.make_tensor("x1", TensorProto.FLOAT8E5M2, [4, 2], [1.0] * 8))
+    with pytest.raises(RuntimeError, match=r"tensors of dtype float8_e5m2, which the file has, are not read"):
         fastnn.onnx.load(proto)
-    with pytest.raises(RuntimeError, match=r"Cast to the dtype BFLOAT16 \(node 'the_node'\)"):
-        fastnn.onnx.load(model_of("Cast", [A], to=TensorProto.BFLOAT16))
+    with pytest.raises(RuntimeError, match=r"Cast to the dtype FLOAT8E5M2 \(node 'the_node'\)"):
+        fastnn.onnx.load(model_of("Cast", [A], to=TensorProto.FLOAT8E5M2))
+
+
+def test_bfloat16(tmp_path):
+    assert fastnn.onnx.load(model_of("Cast", [A], to=TensorProto.BFLOAT16))(fastnn.tensor(A)).dtype is fastnn.bfloat16
+    model, x = fastnn.nn.Linear(3, 2).to(fastnn.bfloat16), fastnn.ones(4, 3, dtype=fastnn.bfloat16)
+    fastnn.onnx.export(model, (x,), tmp_path / "model.onnx")
+    found = fastnn.onnx.load(tmp_path / "model.onnx")(x)
+    assert found.dtype is fastnn.bfloat16
+    assert found.tolist() == model(x).tolist()
 
 
 def test_damaged_files(tmp_path):

@@ -190,8 +190,8 @@ def test_a_damaged_file(name, tmp_path):
 
 
 def test_other_errors(tmp_path, monkeypatch):
-    for code, name in (("BF16", "bfloat16"), ("C64", "complex64"), ("F8_E4M3", "F8_E4M3")):
-        size = {"BF16": 4, "C64": 16, "F8_E4M3": 2}[code]
+    for code, name in (("C64", "complex64"), ("F8_E4M3", "F8_E4M3")):
+        size = {"C64": 16, "F8_E4M3": 2}[code]
         data = header(x={"dtype": code, "shape": [2], "data_offsets": [0, size]}) + bytes(size)
         with pytest.raises(TypeError, match=f"tensor 'x' has dtype {name}, and fastnn has no tensors of it"):
             safetensors.load(data)

@@ -168,8 +168,10 @@ def test_tensors() -> None:
     parameter = convert.from_torch(torch.nn.Parameter(torch.ones(2), requires_grad=False))
     assert isinstance(parameter, fastnn.nn.Parameter)
     assert not parameter.requires_grad
-    with pytest.raises(TypeError, match="bfloat16"):
-        convert.from_torch(torch.ones(2, dtype=torch.bfloat16))
+    found = convert.from_torch(torch.tensor([1.0, 2.5], dtype=torch.bfloat16))
+    assert (found.dtype, found.tolist()) == (fastnn.bfloat16, [1.0, 2.5])
+    back = convert.to_torch(found)
+    assert (back.dtype, back.tolist()) == (torch.bfloat16, [1.0, 2.5])
 
 
 def test_state_of_an_optimizer() -> None:

@@ -135,10 +135,10 @@ def test_truth_values_are_true_or_false():
     assert found.numpy().view(np.uint8).tolist() == [0, 1, 1, 1]
 
 
-def test_numbers_that_fastnn_has_not():
+def test_numbers_of_bfloat16():
     pickled = rebuilt(0, (4,), (1,)).replace(b"FloatStorage", b"BFloat16Storage")
-    with pytest.raises(TypeError, match="bfloat16"):
-        fastnn.load(zipped(pickled, r0=bytes(8)))
+    found = fastnn.load(zipped(pickled, r0=b"\x80\x3f" * 4))
+    assert (found.dtype, found.tolist()) == (fastnn.bfloat16, [1.0] * 4)
 
 
 def test_archives_of_something_else():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn._core.dtypes import FLOATING, larger_of
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.nn.parameter import Parameter
 
@@ -74,11 +75,11 @@ def _total_norm(owners: list[Tensor | None], grads: list[Tensor], norm_type: Any
     p = float(norm_type)
     if not grads:
         return _wrap(np.zeros((), np.float32))
-    kind = np.result_type(*[g._data.dtype for g in grads])
+    kind = functools.reduce(larger_of, [g._data.dtype for g in grads])
     largest = math.inf if kind.char == "d" else _LARGEST
     with np.errstate(all="ignore"):
         norm = _norm(_flat_runs(owners, grads), grads, p, largest)
-    total = np.asarray(norm).astype(kind if kind.kind == "f" else np.float32)
+    total = np.asarray(norm).astype(kind if kind.kind in FLOATING else np.float32)
     if error_if_nonfinite and not np.isfinite(total):
         raise RuntimeError(
             f"The total norm of order {p} for gradients from `parameters` is non-finite, so it cannot be clipped. To "

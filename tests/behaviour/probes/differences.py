@@ -14,10 +14,6 @@ ROUNDING = (
 DIFFERENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     # -- Missing features
     (
-        "No tensor has the dtype bfloat16.",
-        (r"bfloat16",),
-    ),
-    (
         "Normalizations take parameters of the dtype of the input, or of float32 for float16, and `instance_norm` no "
         "float16.",
         (

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 __all__ = [
-    "Event", "Stream", "StreamContext", "current_device", "current_stream", "device_count", "is_available",
+    "Event", "Stream", "StreamContext", "amp", "current_device", "current_stream", "device_count", "is_available",
     "is_initialized", "set_device", "stream", "synchronize",
 ]  # fmt: skip
 
@@ -90,3 +91,10 @@ def stream(stream: Stream | None) -> AbstractContextManager[None]:
 
 
 StreamContext = stream
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use.
+    if name == "amp":
+        return importlib.import_module("fastnn.cpu.amp")
+    raise AttributeError(f"module 'fastnn.cpu' has no attribute {name!r}")
