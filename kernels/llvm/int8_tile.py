@@ -250,6 +250,7 @@ class _TileWriter:
             there = builder.gep(at[name], [_INT(offset)])
             return builder.load(builder.bitcast(there, kind.as_pointer()), align=4)
 
+        fma = simd.declare(builder, "fmuladd", self.reals, 3)
         by_place = {}
         rows = sorted({r for r, _, _ in sums})
         zeros = {r: _splat(builder, builder.load(builder.gep(at["zeros"], [_INT(r)])), lanes) for r in rows}
@@ -260,9 +261,9 @@ class _TileWriter:
             scale, bias = (of_columns(name, offset, self.reals) for name in ("scale", "bias"))
             for r in rows:
                 shifted = builder.sub(sums[r, p, v], builder.mul(zeros[r], of_weight))
-                # The order of PyTorch's arithmetic: one factor, then the bias.
-                product = builder.fmul(builder.sitofp(shifted, self.reals), builder.fmul(factors[r], scale))
-                value = builder.fadd(product, bias)
+                # PyTorch's arithmetic: one factor, and one rounding for the product and the bias.
+                factor = builder.fmul(factors[r], scale)
+                value = builder.call(fma, [builder.sitofp(shifted, self.reals), factor, bias])
                 by_place[r, p, v] = builder.select(builder.fcmp_ordered("<", value, floor), floor, value)
         # Columns beyond the matrix are zero, and the range includes zero anyway.
         with builder.if_then(builder.icmp_signed("!=", builder.and_(at["mode"], _INT(RANGE)), _INT(0))):
