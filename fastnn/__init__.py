@@ -165,6 +165,7 @@ _QUANTIZED = (
 )  # fmt: skip
 
 # Functions that are imported on first use, and their modules.
+_IN_CAPTURE = {"CompiledInference": "inference", "compile_inference": "inference"}
 _IN_TRAINING = {"find_lr": "lr_range", "summary": "model_summary"}
 
 
@@ -173,6 +174,8 @@ def __getattr__(name: str) -> object:
         return _import_module(f"fastnn.{name}")
     if name in ("load", "save"):
         return getattr(_import_module("fastnn.serialization"), name)
+    if name in _IN_CAPTURE:
+        return getattr(_import_module(f"fastnn.capture.{_IN_CAPTURE[name]}"), name)
     if name in _IN_TRAINING:
         return getattr(_import_module(f"fastnn.training.{_IN_TRAINING[name]}"), name)
     if name in ("angle", "complex", "imag", "polar", "view_as_complex", "view_as_real"):

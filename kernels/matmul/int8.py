@@ -119,7 +119,7 @@ def _int8_range_slice(args, t, n):
         ranges[unit, 0], ranges[unit, 1] = low, high
 
 
-_RANGE = Kernel("int8_range", _int8_range_slice, _RANGE_WORDS, outputs="ranges")
+RANGE_OF = Kernel("int8_range", _int8_range_slice, _RANGE_WORDS, outputs="ranges")
 
 
 def int8_units(rows: int, columns: int) -> int:
@@ -138,7 +138,7 @@ def int8_range(ranges: np.ndarray, x: np.ndarray) -> None:
     row = check_rows("x", x, FLOAT32, (rows, columns))
     units = int8_units(rows, columns)
     check_output("ranges", ranges, FLOAT32, (units, 2))
-    launch(_RANGE, min(chunks_for(x.size), units), (ranges, x), rows, columns, row, units)
+    launch(RANGE_OF, min(chunks_for(x.size), units), (ranges, x), rows, columns, row, units)
 
 
 # --------------------------------------------------------------------------------------------
@@ -290,10 +290,10 @@ def _operations(rows, columns, depth, *_):
 
 
 # One step for the batch, from `ranges`, and one for each row.
-_BY_BATCH = Kernel(
+BY_BATCH = Kernel(
     "int8_linear", _product(False), WORDS, outputs="y quantized found", stand_in="y", operations=_operations
 )  # fmt: skip
-_BY_ROWS = Kernel(
+BY_ROWS = Kernel(
     "int8_linear_rows", _product(True), WORDS, outputs="y quantized found", stand_in="y",
     shared="weight sums scale bias", operations=_operations,
 )  # fmt: skip
@@ -339,7 +339,7 @@ def int8_linear(
     if rows > 1 or weight.nbytes > _BYTES_ALONE:
         parts = min(chunks_for(2.0 * rows * columns * depth / _SPEED), units)
     quantized = launcher.aligned((parts, min(rows, _BLOCK), pitch), _UINT8)
-    kernel = _BY_ROWS if ranges is None else _BY_BATCH
+    kernel = BY_ROWS if ranges is None else BY_BATCH
     launch(
         kernel, parts,
         (y, quantized, y if found is None else found, x, y if ranges is None else ranges, weight, sums, scale, bias),
