@@ -15,6 +15,10 @@ forms of the multiply-add of a vector:
 
 ``pmaddubsw`` adds two products in 16 bits, with saturation. Nothing saturates: no sum of two products of 0 to 128 and
 -128 to 127 is below -32,768 or above 32,512. PLAIN relies on the same bounds.
+
+PAIRS has two multiplications for 32 products of 32 bytes, which limits it to twice the rate of float32. Where the
+weights of a panel are such that sums of four products fit into 16 bits, whatever the row (:func:`fits_words`), two
+results of ``pmaddubsw`` are added before ``pmaddwd``: three multiplications for 64 products, and the same sums.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ import functools
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, registry
@@ -45,8 +50,10 @@ LARGEST = 128
 # 200, 5 rows 195, 6 rows 190.
 _ROWS = {(DOT, 64): 12, (DOT, 32): 6, (PAIRS, 64): 12, (PAIRS, 32): 4, (PLAIN, 16): 4}
 
-# Bits of `mode`.
-RELU, RANGE = 1, 2
+# Bits of `mode`: with WORDS, sums of four products of this panel fit into 16 bits.
+RELU, RANGE, WORDS = 1, 2, 4
+# The most that the positive weights of such a sum may add up to, and the negative ones.
+_MOST_POSITIVE, _MOST_NEGATIVE = (2**15 - 1) // LARGEST, 2**15 // LARGEST
 
 _PROBE = """
 declare i32 @llvm.vector.reduce.add.v64i32(<64 x i32>)
@@ -105,6 +112,18 @@ def panel_width() -> int:
     return VECTORS * shape()[1] // 4
 
 
+def fits_words(packed: np.ndarray) -> np.ndarray:
+    """For each panel of packed weights, whether the bit WORDS may be set; all False where it is of no use."""
+    panels, steps, width, _ = packed.shape
+    if shape()[0] != PAIRS or not packed.size:
+        return np.zeros(panels, np.uint8)
+    # The four numbers of a sum: two neighbours of two successive steps.
+    fours = packed.reshape(panels, steps // 2, 2, width, 2, 2).astype(np.int32)
+    above = np.maximum(fours, 0).sum((2, 5)) <= _MOST_POSITIVE
+    below = np.minimum(fours, 0).sum((2, 5)) >= -_MOST_NEGATIVE
+    return (above & below).all((1, 2, 3)).astype(np.uint8)
+
+
 tile_rows = _constant(most_rows)
 tile_columns = _constant(panel_width)
 
@@ -116,7 +135,8 @@ def int8_tile(
 ):
     """Compute one tile: ``rows`` rows of one panel, or one row of 1 or of ``PANELS_OF_ONE_ROW`` panels.
 
-    ``a`` and ``b`` point to bytes, ``a_row`` and ``b_panel`` are in bytes, ``steps`` is the depth by ``GROUP``.
+    ``a`` and ``b`` point to bytes, ``a_row`` and ``b_panel`` are in bytes, ``steps`` is the depth by ``GROUP``, an even
+    number.
     ``columns`` are those of ``y`` from the first one of the tile to the last one of the matrix; no more are written.
     ``sums``, ``scale`` and ``bias`` belong to the columns of whole panels, ``zeros`` and ``factors`` to the rows.
     With the bit RANGE in ``mode``, ``ranges`` (two vectors) receives the smaller and the larger numbers.
@@ -174,56 +194,81 @@ class _TileWriter:
 
     def _write_tile(self, builder: ir.IRBuilder, rows: int, panels: int) -> None:
         at, start = self.at, builder.block
-        places = [(r, p, v) for r in range(rows) for p in range(panels) for v in range(VECTORS)]
         loop, end = builder.append_basic_block("loop"), builder.append_basic_block("end")
-        builder.cbranch(builder.icmp_signed("<", _INT(0), at["steps"]), loop, end)
+        if self.form == PAIRS and panels == 1:
+            paired = builder.append_basic_block("paired")
+            fits = builder.icmp_signed("!=", builder.and_(at["mode"], _INT(WORDS)), _INT(0))
+            builder.cbranch(fits, paired, loop)
+            ends = {loop: self._write_loop(builder, start, loop, end, rows, panels, 1)}
+            ends[paired] = self._write_loop(builder, start, paired, end, rows, panels, 2)
+        else:
+            builder.branch(loop)
+            ends = {loop: self._write_loop(builder, start, loop, end, rows, panels, 1)}
 
+        builder.position_at_end(end)
+        sums = {}
+        for place in next(iter(ends.values())):
+            sums[place] = builder.phi(self.integers)
+            for block, found in ends.items():
+                sums[place].add_incoming(found[place], block)
+        self._finish(builder, sums)
+
+    def _write_loop(
+        self, builder: ir.IRBuilder, start: ir.Block, loop: ir.Block, end: ir.Block, rows: int, panels: int, count: int
+    ) -> dict[tuple[int, int, int], ir.Value]:
+        """Write the loop over the depth, ``count`` steps at a time; the sums."""
+        at = self.at
         builder.position_at_end(loop)
         k = builder.phi(_INT, "k")
         zero = ir.Constant(self.integers, [0] * self.lanes)
+        places = [(r, p, v) for r in range(rows) for p in range(panels) for v in range(VECTORS)]
         totals = {place: builder.phi(self.integers) for place in places}
-        new = {}
-        b = {}
+        new, b = {}, {}
         for p in range(panels):
             row = builder.add(builder.mul(at["b_panel"], _INT(p)), builder.mul(k, _INT(VECTORS * self.bytes)))
-            for v in range(VECTORS):
-                there = builder.gep(at["b"], [builder.add(row, _INT(v * self.bytes))])
-                b[p, v] = builder.load(builder.bitcast(there, self.small.as_pointer()), align=1)
+            for i in range(count * VECTORS):
+                there = builder.gep(at["b"], [builder.add(row, _INT(i * self.bytes))])
+                b[p, i] = builder.load(builder.bitcast(there, self.small.as_pointer()), align=1)
         for r in range(rows):
-            there = builder.add(builder.mul(at["a_row"], _INT(r)), builder.mul(k, _INT(GROUP)))
-            four = builder.load(builder.bitcast(builder.gep(at["a"], [there]), _INT32.as_pointer()), align=1)
-            a = builder.bitcast(_splat(builder, four, self.lanes), self.small)
+            a = []
+            for i in range(count):
+                there = builder.add(builder.mul(at["a_row"], _INT(r)), builder.mul(builder.add(k, _INT(i)), _INT(GROUP)))
+                four = builder.load(builder.bitcast(builder.gep(at["a"], [there]), _INT32.as_pointer()), align=1)
+                a.append(builder.bitcast(_splat(builder, four, self.lanes), self.small))
             for p in range(panels):
                 for v in range(VECTORS):
-                    new[r, p, v] = self._multiply_add(builder, totals[r, p, v], a, b[p, v])
-        following = builder.add(k, _INT(1))
+                    factors = [b[p, i * VECTORS + v] for i in range(count)]
+                    new[r, p, v] = self._multiply_add(builder, totals[r, p, v], a, factors)
+        following = builder.add(k, _INT(count))
         for phi, first, last in ((k, _INT(0), following), *[(totals[q], zero, new[q]) for q in places]):
             phi.add_incoming(first, start)
             phi.add_incoming(last, loop)
         builder.cbranch(builder.icmp_signed("<", following, at["steps"]), loop, end)
+        return new
 
-        builder.position_at_end(end)
-        sums = {}
-        for place in places:
-            sums[place] = builder.phi(self.integers)
-            sums[place].add_incoming(zero, start)
-            sums[place].add_incoming(new[place], loop)
-        self._finish(builder, sums)
+    def _multiply_add(
+        self, builder: ir.IRBuilder, total: ir.Value, a: list[ir.Value], b: list[ir.Value]
+    ) -> ir.Value:
+        """``total`` plus the products of four numbers in each 32 bits, of one step or of two."""
+        if self.form == PAIRS:
+            return builder.add(total, self._sum_of_pairs(builder, a, b))
+        return self._add_products(builder, total, a[0], b[0])
 
-    def _multiply_add(self, builder: ir.IRBuilder, total: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
-        """``total`` plus the products of four numbers in each 32 bits."""
+    def _sum_of_pairs(self, builder: ir.IRBuilder, a: list[ir.Value], b: list[ir.Value]) -> ir.Value:
+        words = ir.VectorType(_INT16, self.bytes // 2)
+        names = {32: ("avx2.pmadd.ub.sw", "avx2.pmadd.wd"), 64: ("avx512.pmaddubs.w.512", "avx512.pmaddw.d.512")}
+        first, second = (f"llvm.x86.{name}" for name in names[self.bytes])
+        multiply = self._declared(builder, first, words, [self.small] * 2)
+        pairs = [builder.call(multiply, [x, y]) for x, y in zip(a, b, strict=True)]
+        total = pairs[0] if len(pairs) == 1 else builder.add(*pairs)
+        ones = ir.Constant(words, [1] * words.count)
+        return builder.call(self._declared(builder, second, self.integers, [words] * 2), [total, ones])
+
+    def _add_products(self, builder: ir.IRBuilder, total: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
         if self.form == DOT:
             kind, bits = self.integers, 8 * self.bytes
             dot = self._declared(builder, f"llvm.x86.avx512.vpdpbusd.{bits}", kind, [kind] * 3)
             return builder.call(dot, [total, builder.bitcast(a, kind), builder.bitcast(b, kind)])
-        words = ir.VectorType(_INT16, self.bytes // 2)
-        if self.form == PAIRS:
-            names = {32: ("avx2.pmadd.ub.sw", "avx2.pmadd.wd"), 64: ("avx512.pmaddubs.w.512", "avx512.pmaddw.d.512")}
-            first, second = (f"llvm.x86.{name}" for name in names[self.bytes])
-            pairs = builder.call(self._declared(builder, first, words, [self.small] * 2), [a, b])
-            ones = ir.Constant(words, [1] * words.count)
-            fours = builder.call(self._declared(builder, second, self.integers, [words] * 2), [pairs, ones])
-            return builder.add(total, fours)
         wide = ir.VectorType(_INT16, self.bytes)
         products = builder.mul(builder.zext(a, wide), builder.sext(b, wide))
         pairs = self._add_neighbours(builder, products)

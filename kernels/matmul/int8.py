@@ -25,6 +25,8 @@ from fastnn.kernels.llvm.int8_tile import (
     RANGE,
     RELU,
     VECTORS,
+    WORDS as IN_WORDS,
+    fits_words,
     int8_tile,
     panel_width,
     quantize_row,
@@ -34,9 +36,9 @@ from fastnn.kernels.llvm.int8_tile import (
 from fastnn.kernels.llvm.simd import maximum
 from fastnn.kernels.runtime import launcher
 from fastnn.kernels.runtime.checks import check, check_output, check_rows, matrix_shape
-from fastnn.kernels.runtime.compiler import FLOAT32, Kernel, Words, array, array_at, inline, part, pointer, stack_pointer
+from fastnn.kernels.runtime.compiler import FLOAT32, Kernel, Words, array, array_at, both, inline, part, pointer, stack_pointer
 from fastnn.kernels.runtime.launcher import launch
-from fastnn.kernels.runtime.raw_memory import ahead, integer, put_number, real
+from fastnn.kernels.runtime.raw_memory import ahead, integer, number_at, put_number, real
 from fastnn.kernels.runtime.thread_count import chunks_for
 
 _INT8, _INT32, _UINT8 = np.dtype(np.int8), np.dtype(np.int32), np.dtype(np.uint8)
@@ -145,17 +147,25 @@ def int8_range(ranges: np.ndarray, x: np.ndarray) -> None:
 # The weight, packed once
 
 
+@both
+def steps_of(depth: int) -> int:
+    """The groups of numbers along the depth, an even number, for Python and compiled code."""
+    return -(-depth // (2 * GROUP)) * 2
+
+
 class PackedWeight(NamedTuple):
     """A quantized weight in the order in which the kernel reads it; made by :func:`pack_int8`.
 
     Args:
-        weight: (panels, depth / 4, width, 4) int8; zero beyond the depth and the columns.
+        weight: (panels, steps, width, 4) int8, of an even number of steps; zero beyond the depth and the columns.
+        fits: (panels,) uint8: whether the sums of a panel may be added in 16 bits.
         sums: (panels * width,) int32, of each column.
         scale, bias: (panels * width,) float32.
         columns, depth: of the product.
     """
 
     weight: np.ndarray
+    fits: np.ndarray
     sums: np.ndarray
     scale: np.ndarray
     bias: np.ndarray
@@ -183,7 +193,7 @@ def pack_int8(weight: np.ndarray, scale: np.ndarray | float, bias: np.ndarray | 
     if bias is not None:
         check("bias", bias, FLOAT32, (columns,))
     width = panel_width()
-    panels, steps = -(-columns // width), -(-depth // GROUP)
+    panels, steps = -(-columns // width), steps_of(depth)
     whole = np.zeros((panels * width, steps * GROUP), np.int8)
     whole[:columns, :depth] = weight
     packed = launcher.aligned((panels, steps, width, GROUP), _INT8)
@@ -193,14 +203,16 @@ def pack_int8(weight: np.ndarray, scale: np.ndarray | float, bias: np.ndarray | 
     for padded, given in ((scales, scale), (biases, 0 if bias is None else bias)):
         padded[columns:] = 0
         padded[:columns] = given
-    return PackedWeight(packed, sums, scales, biases, columns, depth)
+    fits = launcher.aligned((panels,), _UINT8)
+    fits[...] = fits_words(packed)
+    return PackedWeight(packed, fits, sums, scales, biases, columns, depth)
 
 
 # --------------------------------------------------------------------------------------------
 # The product
 
 WORDS = Words(
-    "y quantized found x ranges weight sums scale bias; "
+    "y quantized found x ranges weight fits sums scale bias; "
     "rows columns depth y_row x_row panels pitch units given by_panels code finds; slope"
 )
 
@@ -208,7 +220,8 @@ WORDS = Words(
 def _product(by_rows):
     def int8_linear_slice(args, t, n):
         # y[rows, columns], quantized[n, block, pitch], found[units, 2], x[rows, depth], ranges[given, 2],
-        # weight[panels, steps, width, 4], sums[panels * width], scale[panels * width], bias[panels * width]
+        # weight[panels, steps, width, 4], fits[panels], sums[panels * width], scale[panels * width],
+        # bias[panels * width]
         nothing, width = np.float32(0), tile_columns()
         rows, columns, depth = integer(args, WORDS.rows), integer(args, WORDS.columns), integer(args, WORDS.depth)
         y_row, x_row, panels = integer(args, WORDS.y_row), integer(args, WORDS.x_row), integer(args, WORDS.panels)
@@ -218,13 +231,14 @@ def _product(by_rows):
         y, x = pointer(args, WORDS.y, nothing), pointer(args, WORDS.x, nothing)
         weight, sums = pointer(args, WORDS.weight, np.int8(0)), pointer(args, WORDS.sums, np.int32(0))
         scale, bias = pointer(args, WORDS.scale, nothing), pointer(args, WORDS.bias, nothing)
+        fits = pointer(args, WORDS.fits, np.uint8(0))
         block = min(rows, _BLOCK)
         quantized = ahead(pointer(args, WORDS.quantized, np.uint8(0)), t * block * pitch)
         found = array(args, WORDS.found, (units, 2), np.float32)
         zeros, factors = stack_pointer(_BLOCK, np.int32(0)), stack_pointer(_BLOCK, nothing)
         ends = stack_pointer(_LIMITS, nothing)
         limits = array_at(ends, (_LIMITS,))
-        steps, lanes = -(-depth // GROUP), width // VECTORS
+        steps, lanes = steps_of(depth), width // VECTORS
         panel = steps * width * GROUP
         mode = (RELU if code == RELU_CODE else 0) | (RANGE if finds and (code == RELU_CODE or code == NONE) else 0)
         low, high, factor, zero = nothing, nothing, nothing, np.int32(0)
@@ -263,13 +277,14 @@ def _product(by_rows):
                 p = left
                 while p < right:
                     together = PANELS_OF_ONE_ROW if here == 1 and p + PANELS_OF_ONE_ROW <= right else 1
+                    in_words = IN_WORDS if number_at(fits, p) else 0
                     for tile_row in range(row_tiles):
                         i = here * tile_row // row_tiles
                         int8_tile(
                             here * (tile_row + 1) // row_tiles - i, together, steps, ahead(quantized, i * pitch), pitch,
                             ahead(weight, p * panel), panel, ahead(y, (start + i) * y_row + p * width), y_row,
                             columns - p * width, ahead(sums, p * width), ahead(scale, p * width),
-                            ahead(bias, p * width), ahead(zeros, i), ahead(factors, i), ends, mode,
+                            ahead(bias, p * width), ahead(zeros, i), ahead(factors, i), ends, mode | in_words,
                         )  # fmt: skip
                     p += together
                 if code != RELU_CODE and code != NONE:
@@ -295,7 +310,7 @@ BY_BATCH = Kernel(
 )  # fmt: skip
 BY_ROWS = Kernel(
     "int8_linear_rows", _product(True), WORDS, outputs="y quantized found", stand_in="y",
-    shared="weight sums scale bias", operations=_operations,
+    shared="weight fits sums scale bias", operations=_operations,
 )  # fmt: skip
 
 
@@ -317,13 +332,14 @@ def int8_linear(
     M, N and K may be 0.
     """
     code = activation_code(activation)
-    weight, sums, scale, bias, columns, depth = packed
+    weight, fits, sums, scale, bias, columns, depth = packed
     rows = matrix_shape("x", x)[0]
     width = panel_width()
-    panels, steps = -(-columns // width), -(-depth // GROUP)
+    panels, steps = -(-columns // width), steps_of(depth)
     x_row = check_rows("x", x, FLOAT32, (rows, depth))
     y_row = check_rows("y", y, FLOAT32, (rows, columns), output=True)
     check("packed.weight", weight, _INT8, (panels, steps, width, GROUP))
+    check("packed.fits", fits, _UINT8, (panels,))
     check("packed.sums", sums, _INT32, (panels * width,))
     check("packed.scale", scale, FLOAT32, (panels * width,))
     check("packed.bias", bias, FLOAT32, (panels * width,))
@@ -342,7 +358,7 @@ def int8_linear(
     kernel = BY_ROWS if ranges is None else BY_BATCH
     launch(
         kernel, parts,
-        (y, quantized, y if found is None else found, x, y if ranges is None else ranges, weight, sums, scale, bias),
+        (y, quantized, y if found is None else found, x, y if ranges is None else ranges, weight, fits, sums, scale, bias),
         rows, columns, depth, y_row, x_row, panels, pitch, units, 0 if ranges is None else len(ranges),
         rows <= _FEW_ROWS, code, found is not None, slope,
     )  # fmt: skip

@@ -72,7 +72,7 @@ def _dynamic_linear(
         )
     rows = math.prod(x.shape[:-1])
     x2 = np.ascontiguousarray(x).reshape(rows, found.depth)
-    for array in (found.weight, found.sums, found.scale, found.bias):
+    for array in (found.weight, found.fits, found.sums, found.scale, found.bias):
         capture_state.constant(array)
     out, ranges = allocation.empty((rows, found.columns), np.float32), None
     # A batch of one row has the range of that row.
