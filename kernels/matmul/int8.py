@@ -345,7 +345,7 @@ def int8_linear(
     check("packed.bias", bias, FLOAT32, (panels * width,))
     units = product_units(packed, rows)
     if ranges is not None:
-        check("ranges", ranges, FLOAT32, (*ranges.shape[:1], 2))
+        check("ranges", ranges, FLOAT32, (matrix_shape("ranges", ranges)[0], 2))
     if found is not None:
         check_output("found", found, FLOAT32, (units, 2))
     if not y.size:
