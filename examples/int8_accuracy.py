@@ -2,15 +2,16 @@
 
     python examples/int8_accuracy.py [--seeds 10] [--only mnist]
 
-Each model is trained in float32 and evaluated on held-out rows in float32, in int8 with one scale for the batch and for
-each weight, with one scale for each row of a weight, and with one scale for each row of the batch. The table has the mean
-of the score and its standard error, and the mean of the differences with its standard error: the differences of one seed
-are those of one model, so that they vary less than the scores.
+Each model is trained in float32 and evaluated on held-out rows in float32, in int8 with one scale for the batch and
+for each weight, with one scale for each row of a weight, and with one scale for each row of the batch. The table has
+the mean of the score and its standard error, and the same of the differences from float32, which vary less than the
+scores: both numbers of a difference are of one model.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -29,7 +30,7 @@ Model = Callable[[torch.Tensor], torch.Tensor]
 def network(*widths: int) -> nn.Sequential:
     """Linear layers with ReLU between them."""
     layers: list[nn.Module] = []
-    for m, n in zip(widths, widths[1:], strict=False):
+    for m, n in itertools.pairwise(widths):
         layers += [nn.Linear(m, n), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 

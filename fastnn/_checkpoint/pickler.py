@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn._core.devices import device
 from fastnn._core.dtypes import complex64, dtype
-from fastnn._core.quantized_dtypes import QuantizedDtype
+from fastnn._core.quantized_dtypes import QuantizedDtype, qscheme
 from fastnn._tensor.quantized import QuantizedTensor
 from fastnn._tensor.tensor import Size, Tensor, _wrap
 from fastnn.nn.module_members import Registry
@@ -140,7 +140,7 @@ class Writer(_Pickler):
         self.save(_global("torch", obj.name))
 
     dispatch[_Global] = _save_global
-    dispatch[dtype] = dispatch[type(complex64)] = dispatch[QuantizedDtype] = _save_dtype
+    dispatch[dtype] = dispatch[type(complex64)] = dispatch[QuantizedDtype] = dispatch[qscheme] = _save_dtype
     dispatch[FunctionType] = _save_function
     # Written as an ordinary dictionary, as in PyTorch.
     dispatch[Registry] = pickle._Pickler.save_dict  # type: ignore[attr-defined]  # private

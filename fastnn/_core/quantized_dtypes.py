@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastnn._core.dtypes import dtype
@@ -32,7 +34,7 @@ class QuantizedDtype(dtype):
     @property
     def limits(self) -> tuple[int, int]:
         """The smallest and the largest integer."""
-        info = np.iinfo(self.integers)
+        info: Any = np.iinfo(self.integers)
         return int(info.min), int(info.max)
 
 

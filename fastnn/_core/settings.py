@@ -92,7 +92,7 @@ def get_fp32_precision() -> str:
 def multiplies_bfloat16() -> bool:
     """Whether products of float32 are made in bfloat16 where "medium" allows it: False, there is no kernel for it.
 
-    It would have to be faster than float32: with ``vdpbf16ps`` (AVX512-BF16), not by rounding the factors on other CPUs.
+    It would have to be faster than float32: with ``vdpbf16ps`` (AVX512-BF16), not by rounding the factors elsewhere.
     """
     return False
 

@@ -203,7 +203,7 @@ def wrap_quantized(integers: np.ndarray, scale: Any, zero_point: Any, axis: int 
 
 
 def quantized_integers(x: np.ndarray, scale: Any, zero_point: Any, kind: QuantizedDtype) -> np.ndarray:
-    """``round(x / scale) + zero_point`` in the range of the dtype; ``scale`` is float32, rounding is to nearest even."""
+    """``round(x / scale) + zero_point`` in the range of the dtype, rounded to nearest even; ``scale`` is float32."""
     low, high = kind.limits
     with np.errstate(all="ignore"):
         # PyTorch multiplies by the inverse, and NaN gives the largest number.

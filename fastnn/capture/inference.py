@@ -1,9 +1,9 @@
 """``compile_inference``: a frozen copy of a model whose calls are replays, in float32 or in 8-bit integers.
 
-It uses the recordings of ``auto``, without the calls that are counted first and without guards: nothing changes a copy.
-The weights are packed once, the arrays between input and output belong to the recording, and a call allocates its output
-and nothing else. Weights of float32 keep their order: rows by input features take 1.25 times as long at 256x784x256 on
-a Zen 3, and 1.3 times at 1x784x256.
+It uses the recordings of ``auto``, without the calls that are counted first and without guards: nothing changes a
+copy. The weights are packed once, the arrays between input and output belong to the recording, and a call allocates its
+output and nothing else. Weights of float32 keep their order: rows by input features take 1.25 times as long at
+256x784x256 on a Zen 3, and 1.3 times at 1x784x256.
 """
 
 from __future__ import annotations
@@ -123,8 +123,9 @@ def compile_inference(
 ) -> CompiledInference:  # fmt: skip
     """A frozen copy of a model for inference, in evaluation mode.
 
-    Later changes of ``model`` do not reach it. Each call is a replay that allocates its output and nothing else; one row
-    runs on one thread. A model that cannot be captured runs eagerly, and ``explain()`` of the result says why.
+    Later changes of ``model`` do not reach it. Each call is a replay that allocates its output and nothing else; in
+    "int8" one row runs on one thread. A model that cannot be captured runs eagerly, and ``explain()`` of the result
+    says why.
 
     Args:
         model: of any modules.

@@ -50,8 +50,8 @@ LARGEST = 128
 # registers; its chains of additions are short.
 _ROWS = {(DOT, 64): 12, (DOT, 32): 6, (PAIRS, 64): 12, (PAIRS, 32): 4, (PLAIN, 16): 4}
 
-# Bits of `mode`: with WORDS, sums of four products of this panel fit into 16 bits.
-RELU, RANGE, WORDS = 1, 2, 4
+# Bits of `mode`: with IN_WORDS, sums of four products of this panel fit into 16 bits.
+RELU, RANGE, IN_WORDS = 1, 2, 4
 # The most that the positive weights of such a sum may add up to, and the negative ones.
 _MOST_POSITIVE, _MOST_NEGATIVE = (2**15 - 1) // LARGEST, 2**15 // LARGEST
 
@@ -113,7 +113,7 @@ def panel_width() -> int:
 
 
 def fits_words(packed: np.ndarray) -> np.ndarray:
-    """For each panel of packed weights, whether the bit WORDS may be set; all False where it is of no use."""
+    """For each panel of packed weights, whether the bit IN_WORDS may be set; all False where it is of no use."""
     panels, steps, width, _ = packed.shape
     if shape()[0] != PAIRS or not packed.size:
         return np.zeros(panels, np.uint8)
@@ -197,7 +197,7 @@ class _TileWriter:
         loop, end = builder.append_basic_block("loop"), builder.append_basic_block("end")
         if self.form == PAIRS and panels == 1:
             paired = builder.append_basic_block("paired")
-            fits = builder.icmp_signed("!=", builder.and_(at["mode"], _INT(WORDS)), _INT(0))
+            fits = builder.icmp_signed("!=", builder.and_(at["mode"], _INT(IN_WORDS)), _INT(0))
             builder.cbranch(fits, paired, loop)
             ends = {loop: self._write_loop(builder, start, loop, end, rows, panels, 1)}
             ends[paired] = self._write_loop(builder, start, paired, end, rows, panels, 2)
@@ -232,7 +232,8 @@ class _TileWriter:
         for r in range(rows):
             a = []
             for i in range(count):
-                there = builder.add(builder.mul(at["a_row"], _INT(r)), builder.mul(builder.add(k, _INT(i)), _INT(GROUP)))
+                step = builder.mul(builder.add(k, _INT(i)), _INT(GROUP))
+                there = builder.add(builder.mul(at["a_row"], _INT(r)), step)
                 four = builder.load(builder.bitcast(builder.gep(at["a"], [there]), _INT32.as_pointer()), align=1)
                 a.append(builder.bitcast(_splat(builder, four, self.lanes), self.small))
             for p in range(panels):

@@ -21,11 +21,11 @@ from fastnn.kernels.activation.fused_activations import NONE, activate, activati
 from fastnn.kernels.activation.fused_activations import RELU as RELU_CODE
 from fastnn.kernels.llvm.int8_tile import (
     GROUP,
+    IN_WORDS,
     PANELS_OF_ONE_ROW,
     RANGE,
     RELU,
     VECTORS,
-    WORDS as IN_WORDS,
     fits_words,
     int8_tile,
     panel_width,
@@ -36,7 +36,18 @@ from fastnn.kernels.llvm.int8_tile import (
 from fastnn.kernels.llvm.simd import maximum
 from fastnn.kernels.runtime import launcher
 from fastnn.kernels.runtime.checks import check, check_output, check_rows, matrix_shape
-from fastnn.kernels.runtime.compiler import FLOAT32, Kernel, Words, array, array_at, both, inline, part, pointer, stack_pointer
+from fastnn.kernels.runtime.compiler import (
+    FLOAT32,
+    Kernel,
+    Words,
+    array,
+    array_at,
+    both,
+    inline,
+    part,
+    pointer,
+    stack_pointer,
+)
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.raw_memory import ahead, integer, number_at, put_number, real
 from fastnn.kernels.runtime.thread_count import chunks_for
@@ -73,7 +84,7 @@ def _quantization(low, high):
     low, high = min(low, np.float32(0)), max(high, np.float32(0))
     step = (np.float64(high) - np.float64(low)) / 127.0
     if np.float32(step) == np.float32(0) or np.float32(1) / np.float32(step) == np.float32(np.inf):
-        step = 0.1
+        step = np.float64(0.1)
     if step < np.float64(_SMALLEST_STEP):
         growth = _SMALLEST_STEP / np.float32(step)
         if low == np.float32(0):
@@ -240,7 +251,9 @@ def _product(by_rows):
         limits = array_at(ends, (_LIMITS,))
         steps, lanes = steps_of(depth), width // VECTORS
         panel = steps * width * GROUP
-        mode = (RELU if code == RELU_CODE else 0) | (RANGE if finds and (code == RELU_CODE or code == NONE) else 0)
+        # Other activations than ReLU follow the product, and their range.
+        activates = code != RELU_CODE and code != NONE
+        mode = (RELU if code == RELU_CODE else 0) | (RANGE if finds and not activates else 0)
         low, high, factor, zero = nothing, nothing, nothing, np.int32(0)
         if not by_rows:
             ranges = array(args, WORDS.ranges, (given, 2), np.float32)
@@ -277,7 +290,7 @@ def _product(by_rows):
                 p = left
                 while p < right:
                     together = PANELS_OF_ONE_ROW if here == 1 and p + PANELS_OF_ONE_ROW <= right else 1
-                    in_words = IN_WORDS if number_at(fits, p) else 0
+                    in_words = IN_WORDS if number_at(fits, p) != 0 else 0
                     for tile_row in range(row_tiles):
                         i = here * tile_row // row_tiles
                         int8_tile(
@@ -287,7 +300,7 @@ def _product(by_rows):
                             ahead(bias, p * width), ahead(zeros, i), ahead(factors, i), ends, mode | in_words,
                         )  # fmt: skip
                     p += together
-                if code != RELU_CODE and code != NONE:
+                if activates:
                     for i in range(start, start + here):
                         row = array_at(ahead(y, i * y_row + left * width), (end - left * width,))
                         activate(row, row, code, slope)
@@ -358,7 +371,8 @@ def int8_linear(
     kernel = BY_ROWS if ranges is None else BY_BATCH
     launch(
         kernel, parts,
-        (y, quantized, y if found is None else found, x, y if ranges is None else ranges, weight, fits, sums, scale, bias),
+        (y, quantized, y if found is None else found, x, y if ranges is None else ranges, weight, fits, sums, scale,
+         bias),
         rows, columns, depth, y_row, x_row, panels, pitch, units, 0 if ranges is None else len(ranges),
         rows <= _FEW_ROWS, code, found is not None, slope,
     )  # fmt: skip

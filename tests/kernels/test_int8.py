@@ -8,7 +8,15 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
-from helpers import Canary, assert_close, assert_refuses, assert_same_bits, assert_same_bits_in_any_parts, cut_in, guarded
+from helpers import (
+    Canary,
+    assert_close,
+    assert_refuses,
+    assert_same_bits,
+    assert_same_bits_in_any_parts,
+    cut_in,
+    guarded,
+)
 from llvmlite import ir
 from scipy import special
 

@@ -8,13 +8,21 @@ from typing import Any
 import numpy as np
 
 from fastnn._core import dtypes
-from fastnn._core.quantized_dtypes import QuantizedDtype, per_channel_affine, per_channel_symmetric, per_tensor_affine
-from fastnn._core.quantized_dtypes import per_tensor_symmetric, qint8, quint8
+from fastnn._core.quantized_dtypes import (
+    QuantizedDtype,
+    per_channel_affine,
+    per_channel_symmetric,
+    per_tensor_affine,
+    per_tensor_symmetric,
+    qint8,
+    quint8,
+)
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.nn.module import Module
 
 __all__ = [
-    "MinMaxObserver", "ObserverBase", "PerChannelMinMaxObserver", "PlaceholderObserver", "default_dynamic_quant_observer",
+    "MinMaxObserver", "ObserverBase", "PerChannelMinMaxObserver", "PlaceholderObserver",
+    "default_dynamic_quant_observer",
     "default_per_channel_weight_observer", "default_placeholder_observer", "default_weight_observer",
 ]  # fmt: skip
 
@@ -99,6 +107,8 @@ class _RangeObserver(ObserverBase):
     """
 
     _SCHEMES: tuple[Any, ...] = ()
+    min_val: Tensor
+    max_val: Tensor
 
     def __init__(
         self, dtype: Any = quint8, qscheme: Any = per_tensor_affine, reduce_range: bool = False,

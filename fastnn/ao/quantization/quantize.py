@@ -28,8 +28,8 @@ def quantize_dynamic(
     Args:
         model: its submodules are replaced, not the model itself, as in PyTorch.
         qconfig_spec: which ones: a set of classes and of names of submodules; or a dictionary of these with a
-            :class:`QConfig` each (``per_channel_dynamic_qconfig`` has a scale for each row of a weight), which holds for
-            submodules too; None for every Linear.
+            :class:`QConfig` each (``per_channel_dynamic_qconfig`` has a scale for each row of a weight), which holds
+            for submodules too; None for every Linear.
         dtype: qint8; not used with a dictionary.
         mapping: the classes that are replaced, with their quantized classes.
         inplace: change the model itself.
@@ -50,7 +50,9 @@ def quantize_dynamic(
         if getattr(dtype, "name", "") in ("float16", "quint8", "quint4x2"):
             raise NotImplementedError(f"fastnn quantizes linear layers to torch.qint8, found dtype {dtype}")
         if qconfig_spec is None:
-            raise ValueError(f"Don't know how to quantize with default settings for {dtype}. Provide full qconfig please")
+            raise ValueError(
+                f"Don't know how to quantize with default settings for {dtype}. Provide full qconfig please"
+            )
         raise RuntimeError(f"Unknown dtype specified for quantize_dynamic: {dtype}")
     if qconfig_spec is None:
         qconfig_spec = {Linear}

@@ -43,7 +43,7 @@ class _Packed:
         if bias is not None and tuple(bias.shape) != (weight.shape[0],):
             raise ShapeError(f"bias must have shape ({weight.shape[0]},), found {tuple(bias.shape)}")
         self.weight, self.bias = weight, bias
-        scale = np.float32(weight._scale) if weight._axis is None else weight._scale.astype(np.float32)
+        scale: Any = np.float32(weight._scale) if weight._axis is None else weight._scale.astype(np.float32)
         numbers = None if bias is None else np.ascontiguousarray(bias._data, np.float32)
         self.packed = pack_int8(weight._integers, scale, numbers)
 
@@ -139,9 +139,9 @@ def _zeros(out_features: int, in_features: int) -> QuantizedTensor:
 class Linear(Module):
     """A linear layer with an 8-bit weight, for inference; ``quantize_dynamic`` makes it of a ``nn.Linear``.
 
-    Each call quantizes its input to 7 bits, with a scale from the smallest and the largest number of the batch (and 0),
-    multiplies integers with exact sums, and returns float32. The numbers are those of PyTorch on x86, except for a batch
-    with NaN: its output is NaN. There is no gradient.
+    Each call quantizes its input to 7 bits, with a scale from the smallest and the largest number of the batch (and
+    0), multiplies integers with exact sums, and returns float32. The numbers are those of PyTorch on x86, except for a
+    batch with NaN: its output is NaN. There is no gradient.
 
     Args:
         in_features, out_features: sizes of the last dimension of input and output.
@@ -174,12 +174,12 @@ class Linear(Module):
         """(..., in_features) to (..., out_features), both float32, of at least 2 dimensions."""
         return _dynamic_linear(x, self._packed_params._packed_params, self.by_rows)
 
-    # Recorded at import, as a program may replace the method later; a Sequential compares it.
-    _FORWARD = forward
-
     def _forward_activated(self, x: Tensor, activation: str, slope: float) -> Tensor:
         """The layer and the activation after it, in one kernel."""
         return _dynamic_linear(x, self._packed_params._packed_params, self.by_rows, activation, slope)
+
+    # Recorded at import, as a program may replace the method later; a Sequential compares it.
+    _forward_activated.unfused = forward  # type: ignore[attr-defined]  # an attribute of a function
 
     def weight(self) -> QuantizedTensor:
         """The quantized weight, (out_features, in_features)."""
