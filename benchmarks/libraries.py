@@ -23,6 +23,7 @@ MODULES = {
     "jax_waiting": ("jax", "optax"),
     "sklearn": ("sklearn",),
     "onnxruntime": ("onnxruntime", "onnx"),
+    "openvino": ("openvino", "onnx"),
     # Not measured: a worker that measures the core-to-core latency.
     "core_latency": ("numba",),
 }

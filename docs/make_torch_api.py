@@ -60,7 +60,7 @@ NOTES = {
     "torch.set_num_threads": "the results are the same bits for any number",
     "torch.set_num_interop_threads": "accepted; operations run one after the other",
     "torch.use_deterministic_algorithms": "accepted; all results are deterministic",
-    "torch.set_float32_matmul_precision": "accepted; products are computed in float32 always",
+    "torch.set_float32_matmul_precision": "accepted; products are computed in float32 (see precision.md)",
     "torch.Tensor.cuda": "raises, as PyTorch without CUDA does",
     "torch.nn.Module.compile": "accepted, without effect",
     "torch.nn.Module.cuda": "raises, as PyTorch without CUDA does",

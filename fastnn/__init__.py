@@ -148,14 +148,24 @@ if _alloc.IS_POISONED:
 
 # Imported on first use: most scripts need few of them, and imports take time.
 _ON_USE = (
-    "_C", "_dynamo", "_jit_internal", "_utils", "accelerator", "amp", "backends", "callbacks", "classic",
+    "_C", "_dynamo", "_jit_internal", "_utils", "accelerator", "amp", "ao", "backends", "callbacks", "classic",
     "compiler", "convert", "cpu", "cuda", "distributed", "distributions", "export", "fft", "func", "functional",
     "futures", "fx", "hub", "jit", "library", "masked", "mps", "multiprocessing", "onnx", "overrides", "profiler",
-    "quasirandom", "report", "safetensors", "serialization", "sparse", "special", "storage", "tabular", "testing",
-    "torch_version", "torchvision", "types", "version", "xpu",
+    "quantization", "quasirandom", "report", "safetensors", "serialization", "sparse", "special", "storage", "tabular",
+    "testing", "torch_version", "torchvision", "types", "version", "xpu",
+)  # fmt: skip
+
+_QUANTIZED_DTYPES = (
+    "per_channel_affine", "per_channel_symmetric", "per_tensor_affine", "per_tensor_symmetric", "qint8", "qint32",
+    "qscheme", "quint8",
+)  # fmt: skip
+_QUANTIZED = (
+    "dequantize", "int_repr", "q_per_channel_axis", "q_per_channel_scales", "q_per_channel_zero_points", "q_scale",
+    "q_zero_point", "quantize_per_channel", "quantize_per_tensor",
 )  # fmt: skip
 
 # Functions that are imported on first use, and their modules.
+_IN_CAPTURE = {"CompiledInference": "inference", "compile_inference": "inference"}
 _IN_TRAINING = {"find_lr": "lr_range", "summary": "model_summary"}
 
 
@@ -164,10 +174,16 @@ def __getattr__(name: str) -> object:
         return _import_module(f"fastnn.{name}")
     if name in ("load", "save"):
         return getattr(_import_module("fastnn.serialization"), name)
+    if name in _IN_CAPTURE:
+        return getattr(_import_module(f"fastnn.capture.{_IN_CAPTURE[name]}"), name)
     if name in _IN_TRAINING:
         return getattr(_import_module(f"fastnn.training.{_IN_TRAINING[name]}"), name)
     if name in ("angle", "complex", "imag", "polar", "view_as_complex", "view_as_real"):
         return getattr(_import_module("fastnn.ops.complex_numbers"), name)
+    if name in _QUANTIZED_DTYPES:
+        return getattr(_import_module("fastnn._core.quantized_dtypes"), name)
+    if name in _QUANTIZED:
+        return getattr(_import_module("fastnn.ops.quantized"), name)
     if name == "vmap":
         return _import_module("fastnn.func").vmap
     if name == "ScriptModule":

@@ -34,6 +34,7 @@ from fastnn.kernels.loss.probabilities import probabilities, probabilities_and_e
 from fastnn.kernels.loss.softmax_cross_entropy import softmax_cross_entropy
 from fastnn.kernels.matmul.batched import batched_gemm
 from fastnn.kernels.matmul.gemm import gemm
+from fastnn.kernels.matmul.int8 import int8_linear, int8_range
 from fastnn.kernels.matmul.linear import linear_backward, linear_forward
 from fastnn.kernels.matmul.sparse_linear import sparse_forward, sparse_update
 from fastnn.kernels.matmul.sparse_rows import compress_rows, sort_columns
@@ -104,6 +105,8 @@ __all__ = [
     "embedding_forward",
     "gather",
     "gemm",
+    "int8_linear",
+    "int8_range",
     "layer_norm_backward",
     "layer_norm_forward",
     "linear_backward",

@@ -13,6 +13,8 @@ import numpy as np
 
 from fastnn._core.devices import device
 from fastnn._core.dtypes import bfloat16, complex64, dtype
+from fastnn._core.quantized_dtypes import QuantizedDtype, qscheme
+from fastnn._tensor.quantized import QuantizedTensor
 from fastnn._tensor.tensor import Size, Tensor, _wrap
 from fastnn.nn.module_members import Registry
 from fastnn.nn.parameter import Parameter
@@ -23,8 +25,10 @@ STORAGES = {
     "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8",
     "BoolStorage": "bool", "UntypedStorage": "uint8", "ComplexFloatStorage": "complex64",
     "ComplexDoubleStorage": "complex128", "BFloat16Storage": "bfloat16",
+    "QInt8Storage": "int8", "QUInt8Storage": "uint8", "QInt32Storage": "int32",
 }  # fmt: skip
-_STORAGE_NAMES = {kind: name for name, kind in STORAGES.items() if name != "UntypedStorage"}
+_STORAGE_NAMES = {kind: name for name, kind in STORAGES.items() if name[0] not in "UQ"}
+_QUANTIZED_NAMES = {kind: name for name, kind in STORAGES.items() if name[0] == "Q"}
 
 
 class Storage(NamedTuple):
@@ -32,6 +36,10 @@ class Storage(NamedTuple):
 
     array: np.ndarray
     key: str
+
+
+class QuantizedStorage(Storage):
+    """The memory of the integers of quantized tensors."""
 
 
 class _Global:
@@ -80,9 +88,10 @@ class Writer(_Pickler):
             raise
 
     def persistent_id(self, obj: Any) -> Any:
-        if type(obj) is not Storage:
+        if type(obj) not in (Storage, QuantizedStorage):
             return None
-        name = _STORAGE_NAMES.get(obj.array.dtype.name)
+        names = _STORAGE_NAMES if type(obj) is Storage else _QUANTIZED_NAMES
+        name = names.get(obj.array.dtype.name)
         if name is None:
             return ("storage", _global("torch.storage", "UntypedStorage"), obj.key, "cpu", obj.array.nbytes)
         return ("storage", _global("torch", name), obj.key, "cpu", obj.array.size)
@@ -91,6 +100,15 @@ class Writer(_Pickler):
         if isinstance(obj, Parameter):
             plain = _wrap(obj._data)
             return _global("torch._utils", "_rebuild_parameter"), (plain, obj.requires_grad, collections.OrderedDict())
+        if isinstance(obj, QuantizedTensor):
+            storage, offset, strides = self._place_of(obj._integers)
+            scale, zero, axis = obj._scale, obj._zero_point, obj._axis
+            params = (scale, zero) if axis is None else (_wrap(scale), _wrap(zero), axis)
+            scheme = _global("torch", obj.qscheme().name)
+            return _global("torch._utils", "_rebuild_qtensor"), (
+                QuantizedStorage(*storage), offset, obj._integers.shape, strides, (scheme, *params), False,
+                collections.OrderedDict(),
+            )  # fmt: skip
         if isinstance(obj, Tensor):
             storage, offset, strides = self._place_of(obj._data)
             hooks: Any = collections.OrderedDict()
@@ -123,6 +141,7 @@ class Writer(_Pickler):
 
     dispatch[_Global] = _save_global
     dispatch[dtype] = dispatch[type(complex64)] = dispatch[type(bfloat16)] = _save_dtype
+    dispatch[QuantizedDtype] = dispatch[qscheme] = _save_dtype
     dispatch[FunctionType] = _save_function
     # Written as an ordinary dictionary, as in PyTorch.
     dispatch[Registry] = pickle._Pickler.save_dict  # type: ignore[attr-defined]  # private

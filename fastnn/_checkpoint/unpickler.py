@@ -31,6 +31,8 @@ from fastnn._core import dtypes
 from fastnn._core.devices import device
 from fastnn._core.dtypes import dtype, from_numpy_dtype, numpy_named
 from fastnn._core.errors import DTypeError
+from fastnn._core.quantized_dtypes import BY_INTEGERS, DTYPES, SCHEMES, per_channel_affine, per_tensor_affine
+from fastnn._tensor.quantized import QuantizedTensor, wrap_quantized
 from fastnn._tensor.tensor import Size, Tensor, _wrap
 from fastnn.kernels.runtime import allocation
 from fastnn.nn.parameter import Parameter
@@ -108,6 +110,33 @@ def _rebuild_tensor_v3(
     # Bytes other than 0 and 1 are invalid bools.
     array = array.view(np.uint8) != 0 if target == np.bool_ else array.view(target)
     return _strided(array, offset, tuple(size), tuple(stride)).requires_grad_(requires_grad)
+
+
+def _rebuild_qtensor(
+    storage: Storage, offset: int, size: Any, stride: Any, params: Any, requires_grad: bool, hooks: Any
+) -> QuantizedTensor:
+    scheme, *found = _checked(params, tuple)
+    integers = _strided(_checked(storage, Storage).array, offset, tuple(size), tuple(stride))._data
+    if integers.dtype not in BY_INTEGERS:
+        raise UnpicklingError(f"a quantized tensor cannot have integers of {integers.dtype}")
+    if scheme is per_tensor_affine and len(found) == 2:
+        scale, zero = found
+        if type(scale) not in (float, int) or type(zero) is not int:
+            raise UnpicklingError(f"a quantized tensor cannot have scale {_short(scale)} and zero point {_short(zero)}")
+        return wrap_quantized(integers, float(scale), zero)
+    if scheme is not per_channel_affine or len(found) != 3:
+        raise UnpicklingError(f"a quantized tensor cannot have the scheme and parameters {_short(params)}")
+    axis = found[2]
+    if type(axis) is not int or not 0 <= axis < integers.ndim:
+        raise damaged(f"the channels of a quantized tensor cannot be along dimension {_short(axis)}", ValueError())
+    channels = (integers.shape[axis],)
+    scales, zeros = (_checked(t, Tensor)._data for t in found[:2])
+    if scales.shape != channels or zeros.shape != channels:
+        raise damaged(
+            f"a quantized tensor of {channels[0]} channels cannot have scales of shape {scales.shape} and zero points "
+            f"of shape {zeros.shape}", ValueError(),
+        )  # fmt: skip
+    return wrap_quantized(integers, scales.astype(np.float64), zeros.astype(np.int64), axis)
 
 
 def _rebuild_parameter(data: Tensor, requires_grad: bool, hooks: Any, state: Any = None) -> Parameter:
@@ -199,6 +228,7 @@ _CALLABLE: dict[str, Any] = {
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor_v2,
     "torch._utils._rebuild_tensor_v3": _rebuild_tensor_v3,
+    "torch._utils._rebuild_qtensor": _rebuild_qtensor,
     "torch._utils._rebuild_parameter": _rebuild_parameter,
     "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
     "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
@@ -208,6 +238,7 @@ _VALUES: dict[str, Any] = {
     "torch.Tensor": Tensor,
     "torch.nn.parameter.Parameter": Parameter,
     "torch.bool": dtypes.bool_,
+    **{f"torch.{name}": value for names in (DTYPES, SCHEMES) for name, value in names.items()},
     **{f"torch.{d.name}": d for d in dtypes._BY_NUMPY.values()},
     **{f"torch.{d.name}": d for d in (dtypes.bfloat16, dtypes.complex64, dtypes.complex128)},
 }

@@ -19,6 +19,7 @@ from scipy import special
 from fastnn import kernels
 from fastnn.kernels import self_check
 from fastnn.kernels.activation.fused_activations import CODES, saves_input
+from fastnn.kernels.matmul.int8 import int8_units, pack_int8
 from fastnn.kernels.matmul.linear import activation_bias_backward
 from fastnn.kernels.matmul.sparse_linear import join_columns, split_columns
 from fastnn.kernels.matmul.sparse_rows import batch_of
@@ -481,6 +482,27 @@ def _perceptron(n: Numbers) -> None:
     kernels.perceptron_train(weights, state, x, y, learning_rate=0.5)
     n.compare("train", weights, expected, 64)
     n.compare("train, bias", state[0], bias)
+
+
+@_check
+def _int8(n: Numbers) -> None:
+    if n.dtype != np.float32:
+        return
+    for m, largest in ((1, 127), (ROWS, 127), (ROWS, 60)):
+        x, bias, out = n.numbers(m, COLUMNS), n.numbers(DEPTH), n.empty(m, DEPTH)
+        weight = n.rng.integers(-largest, largest + 1, (DEPTH, COLUMNS)).astype(np.int8)
+        packed = pack_int8(weight, 0.01, bias)
+        ranges = n.empty(int8_units(m, COLUMNS), 2)
+        kernels.int8_range(ranges, x)
+        n.compare("range", [ranges[:, 0].min(), ranges[:, 1].max()], [x.min(), x.max()], 0)
+        exact = x.astype(np.float64) @ (0.01 * weight.T.astype(np.float64)) + bias
+        # Each number of x is rounded to 127 steps, or 128.
+        rounding = (x.max() - x.min()) / 127 * 0.01 * np.abs(weight.astype(np.float64)).sum(1)
+        kernels.int8_linear(out, x, packed, ranges)
+        n.compare("product", out, exact, 1 / float(np.finfo(n.dtype).eps), rounding)
+        by_rows = n.empty(m, DEPTH)
+        kernels.int8_linear(by_rows, x, packed)
+        n.compare("product, rows", by_rows, exact, 1 / float(np.finfo(n.dtype).eps), rounding)
 
 
 # --------------------------------------------------------------------------------------------

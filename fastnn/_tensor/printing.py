@@ -205,6 +205,21 @@ def tensor_text(t: Tensor, prefix: str = "tensor(") -> str:
     return _with_suffixes(prefix + text, suffixes, len(prefix))
 
 
+def quantized_text(t: Any) -> str:
+    """The ``repr`` of a quantized tensor."""
+    suffixes = [f"size={tuple(t.shape)!s}", f"dtype={t.dtype}", f"quantization_scheme={t.qscheme()}"]
+    if t._axis is None:
+        suffixes += [f"scale={t.q_scale()}", f"zero_point={t.q_zero_point()}"]
+    else:
+        suffixes += [f"scale={t.q_per_channel_scales()!r}", f"zero_point={t.q_per_channel_zero_points()!r}"]
+        suffixes.append(f"axis={t.q_per_channel_axis()}")
+    array, text = t.dequantize()._data, "[]"
+    if array.size:
+        summarize = array.size > _options.threshold
+        text = _text(array, len("tensor("), summarize, _Formatter(_corners(array) if summarize else array))
+    return _with_suffixes("tensor(" + text, suffixes, len("tensor("))
+
+
 def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
     """Append the dtype and the like to the numbers, on a new line if they are too long."""
     pieces = [text]

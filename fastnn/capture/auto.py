@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -130,6 +130,9 @@ class _Checkout:
 class _CallSite:
     """Calls of one kind: counted, then recorded or refused."""
 
+    # The limit for the arrays of a recording.
+    most_bytes = MOST_BYTES
+
     def __init__(self) -> None:
         self.calls, self.retry, self.reason = 0, _EAGER_CALLS + 1, ""
         # How often a parameter or buffer moved to other memory.
@@ -210,7 +213,7 @@ class _CallSite:
             if _recording.setdefault("by", mark) is not mark:
                 self.reason, self.retry = _BUSY, self.calls + 1
                 return None
-            recording = Recording(model, guards, inputs)
+            recording = Recording(model, guards, inputs, self.most_bytes)
             del _recording["by"]
         except BaseException as error:
             if _recording.get("by") is mark:
@@ -327,15 +330,20 @@ def _in_pieces(model: Module, input: Tensor, kept: _Replays) -> Any:
         if not recording.is_by_rows():
             kind.give_up("rows of a large batch may depend on each other")
             return model.forward(input)
-        times = len(x) // _PIECE
-        out, end = allocation.empty((len(x), *recording.shape[1:]), recording.dtype), times * _PIECE
-        recording.run_over(x[:end], out[:end], times)
+        return run_in_pieces(recording, x, lambda rest: call(model, (rest,)))
     finally:
         kind.free.append(recording)
+
+
+def run_in_pieces(recording: Recording, x: np.ndarray, rest: Callable[[Tensor], Tensor]) -> Tensor:
+    """The output for a large batch, from a recording of a piece; ``rest`` computes that of the last rows."""
+    times = len(x) // _PIECE
+    out, end = allocation.empty((len(x), *recording.shape[1:]), recording.dtype), times * _PIECE
+    recording.run_over(x[:end], out[:end], times)
     if end < len(x):
         # At least 64: products of very few rows may use another kernel, and round differently.
         first = min(end, len(x) - 64)
-        out[end:] = call(model, (_wrap(x[first:]),))._data[end - first :]
+        out[end:] = rest(_wrap(x[first:]))._data[end - first :]
     return _wrap(out)
 
 

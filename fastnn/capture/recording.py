@@ -32,7 +32,7 @@ from fastnn.capture.guards import (
     span,
     tracing_into,
 )
-from fastnn.kernels.matmul.fusion import fuse_relu_backward
+from fastnn.kernels.matmul.fusion import fuse_int8_ranges, fuse_relu_backward
 from fastnn.kernels.runtime import allocation, launcher
 from fastnn.kernels.runtime.numpy_loops import record_loop
 from fastnn.kernels.runtime.program import Program
@@ -228,6 +228,7 @@ class Recording:
         model: the module that is called.
         guards: the conditions for a replay.
         inputs: the tensors of the call that records it.
+        most_bytes: the limit for the arrays between input and output.
     """
 
     title: str
@@ -243,7 +244,9 @@ class Recording:
     _read: list[Memory]
     _readers: list[set[int]] | None
 
-    def __init__(self, model: Module, guards: Guards, inputs: tuple[Tensor, ...]) -> None:
+    def __init__(
+        self, model: Module, guards: Guards, inputs: tuple[Tensor, ...], most_bytes: int = MOST_BYTES
+    ) -> None:
         self.forward = Program()
         self.backward: Program | None = None
         # Other backward passes, keyed by which parameters' gradients they add to.
@@ -262,7 +265,7 @@ class Recording:
         results, stand_ins, saved = rolled_back(guards, lambda: self._trace(model, guards, inputs, known))
         outs = [t._data for t in results]
         self.bytes = self._size(outs)
-        if self.bytes > MOST_BYTES:
+        if self.bytes > most_bytes:
             raise Uncapturable("what lies between input and output is too large to be kept")
         self._draws = self.watch.draws
         self.layouts, self.inputs = [(out.shape, out.dtype) for out in outs], arrays
@@ -347,6 +350,10 @@ class Recording:
             raise Uncapturable("an input shares memory with another one, or with the model")
         if any(_overlaps(a, _written(self.forward)) for a in arrays if a.size):
             raise Uncapturable("an input is changed in place")
+        fused = fuse_int8_ranges(self.forward.launches)
+        if len(fused) < len(self.forward):
+            self.forward.launches = fused
+            self.forward.build()
         check_complete(self.forward, known)
         written = Spans()
         for array in _written(self.forward):

@@ -20,6 +20,7 @@ from fastnn._autograd.modes import enable_grad
 from fastnn._core import capture_state
 from fastnn._core.autocast import state as autocast
 from fastnn._core.capture_state import Uncapturable
+from fastnn._core.settings import check_model_precision
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.anomaly import checked
 from fastnn.capture.changes import code_of, what_is_changed
@@ -146,6 +147,9 @@ class CompiledStep:
         max_grad_norm: if given, the limit of the norm of all gradients of the optimizer's parameters together;
             not negative.
         norm_type: which norm: 1, 2 or infinity.
+        precision: "float32" or "float64", that of the model's parameters; or "medium", also called "bf16", for float32
+            with products that may be made in bfloat16, where the CPU does that faster (none does for now). None for
+            that of the model.
 
     Calling it with ``(*inputs, target)`` is equivalent to these lines, with the same numbers::
 
@@ -184,7 +188,7 @@ class CompiledStep:
 
     def __init__(
         self, model: Module, criterion: Callable[..., Tensor], optimizer: Optimizer, *,
-        max_grad_norm: float | None = None, norm_type: float = 2.0,
+        max_grad_norm: float | None = None, norm_type: float = 2.0, precision: str | None = None,
     ) -> None:  # fmt: skip
         if not isinstance(model, Module):
             raise TypeError(f"model must be a Module, found {type(model).__name__}")
@@ -192,6 +196,9 @@ class CompiledStep:
             raise TypeError(f"criterion must be callable, found {type(criterion).__name__}")
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be an Optimizer, found {type(optimizer).__name__}")
+        kinds = [p.dtype for p in model.parameters()]
+        check_model_precision(precision, kinds, ("float32", "medium", "bf16", "float64"))
+        self.precision = precision
         self.model, self.criterion, self.optimizer = model, criterion, optimizer
         self._clip = None if max_grad_norm is None else Clip(max_grad_norm, norm_type)
         self._has_norm = False
@@ -572,13 +579,14 @@ class CompiledStep:
 
 def compile_step(
     model: Module, criterion: Callable[..., Tensor], optimizer: Optimizer, *, max_grad_norm: float | None = None,
-    norm_type: float = 2.0,
+    norm_type: float = 2.0, precision: str | None = None,
 ) -> CompiledStep:  # fmt: skip
     """Make a function of ``(*inputs, target)`` that does one training step: see :class:`CompiledStep`.
 
     Args:
         model, criterion, optimizer: of the step.
         max_grad_norm, norm_type: if given, limit the norm of all gradients together, as ``clip_grad_norm_`` does.
+        precision: "float32", "medium" (or "bf16") or "float64": see :class:`CompiledStep`.
 
     Raises: TypeError and ValueError for invalid arguments.
 
@@ -588,4 +596,6 @@ def compile_step(
     >>> step(fastnn.zeros(4, 3), fastnn.tensor([0, 1, 0, 1])).shape
     torch.Size([])
     """
-    return CompiledStep(model, criterion, optimizer, max_grad_norm=max_grad_norm, norm_type=norm_type)
+    return CompiledStep(
+        model, criterion, optimizer, max_grad_norm=max_grad_norm, norm_type=norm_type, precision=precision
+    )

@@ -59,6 +59,16 @@ class Sequential(Module):
                 # The caller owns the result of the last module.
                 may_change = position > last and not follower.inplace
                 input = functional.linear_activation(input, module.weight, module.bias, *follower.fused(), may_change)
+            elif (
+                isinstance(follower, _Activation)
+                and module is not None
+                and (activated := getattr(type(module), "_forward_activated", None)) is not None
+                and _runs(module, activated.unfused)
+                and _runs(follower, _ACTIVATION)
+            ):
+                # A quantized layer, whose class this file does not know.
+                position += 2
+                input = activated(module, input, *follower.fused())
             elif follower is not None and isinstance(module, _NORMS) and _runs(module, *_NORMS_RUN):
                 input, position = _normalized(module, input, modules, position + 1)
             else:

@@ -16,6 +16,7 @@ import numpy as np
 from fastnn._autograd.modes import no_grad
 from fastnn._core.dtypes import check_array, warn_of_read_only
 from fastnn._core.errors import AnomalyError, ShapeError
+from fastnn._core.settings import check_model_precision
 from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.epoch import Column, Columns
@@ -247,6 +248,7 @@ def fit(
     shift: float = 0.0,
     generator: Generator | None = None,
     progress: bool = False,
+    precision: str | None = None,
 ) -> History:
     """Train a model on rows in memory.
 
@@ -278,6 +280,8 @@ def fit(
         drop_last: drop a last batch with fewer rows.
         scale, shift: the model gets ``data * scale + shift``.
         progress: show a bar (by tqdm).
+        precision: "float32", or "medium" (also called "bf16") to allow products in bfloat16 where the CPU makes them
+            faster; none does for now (see :func:`fastnn.compile_step`).
 
     Returns: one :class:`Epoch` each; ``history["loss"]`` is the list of one of its fields.
 
@@ -305,6 +309,7 @@ def fit(
     for name, schedule in (("scheduler", scheduler), ("step_scheduler", step_scheduler)):
         if schedule is not None and not hasattr(schedule, "step"):
             raise TypeError(f"{name} must have a method step, found {type(schedule).__name__}")
+    check_model_precision(precision, [p.dtype for p in model.parameters()], ("float32", "medium", "bf16"))
     called = _callbacks(callbacks)
     if checkpoint is not None:
         called.append(Checkpoint(checkpoint))
@@ -325,7 +330,7 @@ def fit(
     held_out = None if validation is None else Rows(validation[0], validation[1], scale, shift)
     criterion = CrossEntropyLoss() if criterion is None else criterion
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
-    step = CompiledStep(model, criterion, optimizer, max_grad_norm=max_grad_norm)
+    step = CompiledStep(model, criterion, optimizer, max_grad_norm=max_grad_norm, precision=precision)
     run = Run(
         model=model, optimizer=optimizer, criterion=criterion, rows=rows, held_out=held_out, scheduler=scheduler,
         step_scheduler=step_scheduler, generator=generator or default_generator(), epochs=int(epochs),

@@ -152,6 +152,25 @@ def _stack(typingctx, size, like):
     return types.voidptr(size, like), codegen
 
 
+@intrinsic
+def stack_pointer(typingctx, size, like):
+    """The pointer to ``size`` (a literal) uninitialised numbers of the type of ``like``, on the stack of the slice.
+
+    For functions that are not inlined. LLVM may take it that they do not touch a :func:`stack_array`, whose memory
+    belongs to another function until that is inlined.
+    """
+    if not isinstance(size, types.IntegerLiteral):
+        raise RequireLiteralValue(size)
+    count = size.literal_value
+
+    def codegen(context, builder, signature, values):
+        slot = cgutils.alloca_once(builder, values[1].type, size=WORD(count))
+        slot.align = 64
+        return slot
+
+    return types.CPointer(like)(size, like), codegen
+
+
 @inline
 def stack_array(size, like):
     """A small uninitialised array of ``size`` (a literal) numbers of the type of ``like``, on the stack.

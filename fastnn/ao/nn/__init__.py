@@ -1,0 +1,5 @@
+"""``torch.ao.nn``: the quantized modules."""
+
+from fastnn.ao.nn import quantized
+
+__all__ = ["quantized"]
