@@ -16,9 +16,21 @@ from fastnn.autograd import _as_tuple, grad, one_pass
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
 
+def _single_or_tuple(name: str, what: str, verb: str, value: Any) -> tuple[Any, ...]:
+    """A tensor, or a tuple, as a tuple."""
+    if isinstance(value, tuple):
+        return value
+    if isinstance(value, Tensor):
+        return (value,)
+    raise TypeError(
+        f"The {what} given to {name} must be either a Tensor or a tuple of Tensors but the given "
+        f"{what.split()[0]} {verb} type {type(value)}."
+    )
+
+
 def _prepared(name: str, inputs: Any, create_graph: bool) -> tuple[tuple[Tensor, ...], bool]:
     """The inputs as tensors to differentiate, and whether they were a single tensor."""
-    given = _as_tuple(inputs)
+    given = _single_or_tuple(name, "inputs", "have", inputs)
     for t in given:
         if not isinstance(t, Tensor):
             raise TypeError(
@@ -32,13 +44,14 @@ def _prepared(name: str, inputs: Any, create_graph: bool) -> tuple[tuple[Tensor,
 def _called(name: str, func: Callable[..., Any], inputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], bool]:
     with enable_grad():
         outputs = func(*inputs)
-    for t in _as_tuple(outputs):
+    results = _single_or_tuple(name, "outputs of the user-provided function", "have", outputs)
+    for t in results:
         if not isinstance(t, Tensor):
             raise TypeError(
                 f"The outputs of the user-provided function given to {name} must be either a Tensor or a tuple of "
                 f"Tensors but the given outputs contain {type(t).__name__}"
             )
-    return _as_tuple(outputs), isinstance(outputs, Tensor)
+    return results, isinstance(outputs, Tensor)
 
 
 def _one_or_all(values: Any, one: bool) -> Any:
@@ -53,7 +66,7 @@ def _seeds(name: str, v: Any, like: tuple[Tensor, ...], what: str) -> tuple[Tens
                 f"shapes {[tuple(t.shape) for t in like]}"
             )
         return (_wrap(np.ones_like(like[0]._data)),)
-    given = _as_tuple(v)
+    given = _single_or_tuple(name, "v", "has", v)
     if len(given) != len(like):
         raise RuntimeError(f"v is a tuple of invalid length: should be {len(like)} but got {len(given)}.")
     for i, (g, t) in enumerate(zip(given, like, strict=True)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import re
 import types
@@ -38,21 +39,27 @@ _DTYPE = re.compile(r"(float\d*|complex\d*)")
 
 
 @functools.cache
-def _compiled(expression: str) -> tuple[types.CodeType, tuple[str, ...]]:
-    """The code of an expression, and the inputs that it uses."""
-    code = compile(expression, "<probe>", "eval")
+def _compiled(probe: str) -> tuple[types.CodeType, types.CodeType, tuple[str, ...]]:
+    """The code of a probe's statements and of its last expression, and the inputs that they use."""
+    statements = ast.parse(probe)
+    last = statements.body.pop()
+    assert isinstance(last, ast.Expr), probe
+    before, code = compile(statements, "<probe>", "exec"), compile(ast.Expression(last.value), "<probe>", "eval")
     names: set[str] = set()
-    rest = [code]
+    rest = [before, code]
     while rest:
         part = rest.pop()
         names.update(NAMES.intersection(part.co_names))
         rest += [c for c in part.co_consts if isinstance(c, types.CodeType)]
-    return code, tuple(sorted(names))
+    return before, code, tuple(sorted(names))
 
 
 def outcome(lib: Any, expression: str) -> str:
-    """The value of an expression, or the classes of its error, and the categories of its warnings."""
-    code, names = _compiled(expression)
+    """The value of an expression, or the classes of its error, and the categories of its warnings.
+
+    Statements may come before the expression, separated by semicolons.
+    """
+    before, code, names = _compiled(expression)
     scope = dict(helpers(lib))
     for name in names:
         scope[name] = make(lib, name)
@@ -60,6 +67,7 @@ def outcome(lib: Any, expression: str) -> str:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
+            exec(before, scope)
             text = describe(lib, eval(code, scope))
         except Exception as error:
             text = described(error)
