@@ -30,9 +30,9 @@ from fastnn.kernels.runtime.thread_count import chunks_for
 # a number, n is the array of its numbers, and m has functions of x: exp, sigmoid, softplus, tanh, magnitude (x times
 # its sign) and piece(x, mask, slope), which is slope * x where the mask of numbers holds, and 0 elsewhere.
 #
-# PyTorch has two derivatives at NaN for some functions: one in its vector code, and another, at_nan(dy, a, b, c), in its
-# code for the last numbers of an array, those that do not fill two vectors of 32 bytes. Programs see both, so they are
-# computed here at the same places.
+# PyTorch has two derivatives at NaN for some functions: one in its vector code, and another, at_nan(dy, a, b, c), in
+# its code for the last numbers of an array, those that do not fill two vectors of 32 bytes. Programs see both, so they
+# are computed here at the same places.
 _TWO_VECTORS = 64
 
 
