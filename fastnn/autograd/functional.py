@@ -11,7 +11,7 @@ import numpy as np
 from fastnn._autograd.modes import enable_grad
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.autograd import _as_tuple, grad, one_pass
+from fastnn.autograd import grad, one_pass
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
@@ -240,7 +240,7 @@ def hessian(
     if outer_jacobian_strategy not in ("forward-mode", "reverse-mode"):
         raise AssertionError('Expected strategy to be either "forward-mode" or "reverse-mode".')
     result = jacobian(
-        gradient, _as_tuple(inputs), create_graph=create_graph, strict=strict, vectorize=vectorize,
+        gradient, _single_or_tuple("hessian", "inputs", "have", inputs), create_graph=create_graph, strict=strict, vectorize=vectorize,
         strategy=outer_jacobian_strategy,
     )  # fmt: skip
     return result[0][0] if isinstance(inputs, Tensor) else result
@@ -249,6 +249,8 @@ def hessian(
 def _scalar(func: Callable[..., Any]) -> Callable[..., Tensor]:
     def checked(*x: Tensor) -> Tensor:
         out = func(*x)
+        if not isinstance(out, (Tensor, tuple)):
+            _single_or_tuple("hessian", "outputs of the user-provided function", "have", out)
         if not isinstance(out, Tensor) or out._data.size != 1:
             found = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
             raise RuntimeError(

@@ -30,7 +30,7 @@ _OF_PYTORCH = re.compile(
     r"is in beta|__array_wrap__ must accept|requires_grad=True to a scalar|To copy construct from a tensor|"
     r"on tensors of dimension other than 2|is deprecated on 0-D|list of numpy.ndarrays is extremely slow|chain_matmul is deprecated|weight_norm. is deprecated|"
     r"create a reference cycle|zero-element tensors|Anomaly Detection has been enabled|tensor is non-contiguous|Error detected in|"
-    r"should not be instantiated|Mismatch dtype between input and weight|treating a string as a sequence|"
+    r"the use_reentrant parameter should be passed|should not be instantiated|Mismatch dtype between input and weight|treating a string as a sequence|"
     r"non-tuple sequence for multidimensional|Casting complex values to real"
 )
 _NUMBER = re.compile(r"-?(?:\d+\.\d*(?:e[-+]?\d+)?|\d+e[-+]?\d+|nan|inf)")
