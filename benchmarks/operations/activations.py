@@ -68,7 +68,7 @@ def _mish_backward(dy: Numbers, x: Numbers, a: float, b: float, c: float) -> Num
 ACTIVATIONS: list[Activation] = [
     Activation(
         "elu", lambda x, a, b, c: np.where(x <= 0, a * np.expm1(np.minimum(c * x, 700)), b * x),
-        lambda dy, x, a, b, c: np.where(x > 0, dy * b, dy * c * a * np.exp(np.minimum(c * x, 700))),
+        lambda dy, x, a, b, c: np.where(x <= 0, dy * c * a * np.exp(np.minimum(c * x, 700)), dy * b),
         {
             "elu": lambda F, x: F.elu(x), "elu_alpha": lambda F, x: F.elu(x, 0.3),
             "elu_inplace": lambda F, x: F.elu(x * 1, 0.5, inplace=True), "selu": lambda F, x: F.selu(x),
@@ -94,7 +94,7 @@ ACTIVATIONS: list[Activation] = [
     ),
     Activation(
         "hardswish", lambda x, a, b, c: x * np.clip(x + 3, 0, 6) / 6,
-        lambda dy, x, a, b, c: np.where(x <= -3, 0, np.where(x >= 3, dy, dy * (x / 3 + 0.5))),
+        lambda dy, x, a, b, c: np.where(x <= -3, 0, np.where(x < 3, dy * (x / 3 + 0.5), dy)),
         {"hardswish": lambda F, x: F.hardswish(x)}, {"hardswish": (lambda nn: nn.Hardswish(), 4)},
     ),
     Activation(

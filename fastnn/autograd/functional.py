@@ -240,8 +240,8 @@ def hessian(
     if outer_jacobian_strategy not in ("forward-mode", "reverse-mode"):
         raise AssertionError('Expected strategy to be either "forward-mode" or "reverse-mode".')
     result = jacobian(
-        gradient, _single_or_tuple("hessian", "inputs", "have", inputs), create_graph=create_graph, strict=strict, vectorize=vectorize,
-        strategy=outer_jacobian_strategy,
+        gradient, _single_or_tuple("hessian", "inputs", "have", inputs), create_graph=create_graph, strict=strict,
+        vectorize=vectorize, strategy=outer_jacobian_strategy,
     )  # fmt: skip
     return result[0][0] if isinstance(inputs, Tensor) else result
 

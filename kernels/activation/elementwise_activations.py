@@ -30,9 +30,9 @@ from fastnn.kernels.runtime.thread_count import chunks_for
 # a number, n is the array of its numbers, and m has functions of x: exp, sigmoid, softplus, tanh, magnitude (x times
 # its sign) and piece(x, mask, slope), which is slope * x where the mask of numbers holds, and 0 elsewhere.
 #
-# PyTorch has two derivatives at NaN for some functions: one in its vector code, and another, at_nan(dy, a, b, c), in
-# its code for the last numbers of an array, those that do not fill two vectors of 32 bytes. Programs see both, so they
-# are computed here at the same places.
+# PyTorch has two derivatives at NaN for some functions: one in its vector code, and another in its code for the last
+# numbers of an array, those that do not fill two vectors of 32 bytes. Programs see both: with `passes_nan` the
+# derivative of the last numbers is 1 at NaN, at the same places as in PyTorch.
 _TWO_VECTORS = 64
 
 
@@ -42,19 +42,14 @@ class _Function(NamedTuple):
     formula: Callable[..., Any]
     # Floating-point operations per number, to choose a thread count.
     cost: int
-    # The derivative times dy at NaN for the last numbers, where it is another one.
-    at_nan: Callable[..., Any] | None
+    passes_nan: bool
 
 
 FUNCTIONS: dict[str, _Function] = {}
 
 
-def _register(name: str, *, value: Any, derivative: Any, formula: Any, cost: int, at_nan: Any = None) -> None:
-    FUNCTIONS[name] = _Function(value, derivative, formula, cost, at_nan)
-
-
-def _unchanged(dy, a, b, c):
-    return dy
+def _register(name: str, *, value: Any, derivative: Any, formula: Any, cost: int, passes_nan: bool = False) -> None:
+    FUNCTIONS[name] = _Function(value, derivative, formula, cost, passes_nan)
 
 
 def _elu(x, a, b, c):
@@ -63,8 +58,8 @@ def _elu(x, a, b, c):
 
 
 def _elu_backward(dy, x, a, b, c):
-    # NaN for NaN.
-    return dy * b if x > 0 else dy * (c * a * exp(c * x))
+    # dy * b for NaN, as in PyTorch's code for the last numbers. Which ones these are depends on the processor.
+    return dy * (c * a * exp(c * x)) if x <= 0 else dy * b
 
 
 def _elu_formula(m, x, n, a, b, c):
@@ -72,9 +67,7 @@ def _elu_formula(m, x, n, a, b, c):
     return m.piece(x, ~(n <= 0), b) + m.piece(x, n == 0, a * c) + (m.exp(m.piece(x, n < 0, c)) - 1) * a
 
 
-_register(
-    "elu", value=_elu, derivative=_elu_backward, cost=20, formula=_elu_formula, at_nan=lambda dy, a, b, c: dy * b,
-)  # fmt: skip
+_register("elu", value=_elu, derivative=_elu_backward, cost=20, formula=_elu_formula)
 
 
 def _hardshrink(x, a, b, c):
@@ -87,7 +80,7 @@ def _shrink_backward(dy, x, a, b, c):
 
 
 _register(
-    "hardshrink", value=_hardshrink, derivative=_shrink_backward, cost=3, at_nan=_unchanged,
+    "hardshrink", value=_hardshrink, derivative=_shrink_backward, cost=3, passes_nan=True,
     formula=lambda m, x, n, a, b, c: m.piece(x, (n > a) | (n < -a)),
 )  # fmt: skip
 
@@ -117,8 +110,8 @@ def _hardswish(x, a, b, c):
 
 def _hardswish_backward(dy, x, a, b, c):
     middle = dy * multiply_add(x, type(x)(1 / 3), type(x)(0.5))
-    # NaN for NaN.
-    return type(x)(0) if x <= -3 else (dy if x >= 3 else middle)
+    # dy for NaN, as in elu.
+    return type(x)(0) if x <= -3 else (middle if x < 3 else dy)
 
 
 def _hardswish_formula(m, x, n, a, b, c):
@@ -126,10 +119,7 @@ def _hardswish_formula(m, x, n, a, b, c):
     return m.piece(x, ~((n <= -3) | (n < 3))) + middle * (middle + 3) * (1 / 6)
 
 
-_register(
-    "hardswish", value=_hardswish, derivative=_hardswish_backward, cost=5, formula=_hardswish_formula,
-    at_nan=_unchanged,
-)  # fmt: skip
+_register("hardswish", value=_hardswish, derivative=_hardswish_backward, cost=5, formula=_hardswish_formula)
 
 
 def _hardtanh(x, a, b, c):
@@ -143,7 +133,7 @@ def _hardtanh_backward(dy, x, a, b, c):
 
 
 _register(
-    "hardtanh", value=_hardtanh, derivative=_hardtanh_backward, cost=2, at_nan=_unchanged,
+    "hardtanh", value=_hardtanh, derivative=_hardtanh_backward, cost=2, passes_nan=True,
     formula=lambda m, x, n, a, b, c: m.piece(x, (a < n) & (n < b)),
 )  # fmt: skip
 
@@ -227,7 +217,7 @@ def _softshrink(x, a, b, c):
 
 
 _register(
-    "softshrink", value=_softshrink, derivative=_shrink_backward, cost=3, at_nan=_unchanged,
+    "softshrink", value=_softshrink, derivative=_shrink_backward, cost=3, passes_nan=True,
     formula=lambda m, x, n, a, b, c: m.piece(x, (n > a) | (n < -a)),
 )  # fmt: skip
 
@@ -305,19 +295,21 @@ def _forward(function):
 _BACKWARD_WORDS = Words("dx dy x; size; a b c")
 
 
-def _backward(derivative, at_nan):
-    if at_nan is None:
+def _backward(derivative, passes_nan):
+    if not passes_nan:
+
         @inline
         def loop(dx, dy, x, a, b, c, whole):
             for i in range(x.size):
                 dx[i] = derivative(dy[i], x[i], a, b, c)
     else:
+
         @inline
         def loop(dx, dy, x, a, b, c, whole):
             for i in range(whole):
                 dx[i] = derivative(dy[i], x[i], a, b, c)
             for i in range(whole, x.size):
-                dx[i] = derivative(dy[i], x[i], a, b, c) if x[i] == x[i] else at_nan(dy[i], a, b, c)
+                dx[i] = derivative(dy[i], x[i], a, b, c) if x[i] == x[i] else dy[i]
 
     def build(dtype):
         vectors = _TWO_VECTORS // np.dtype(dtype).itemsize
@@ -351,8 +343,8 @@ def _kernels(name: str) -> tuple[dict[np.dtype, Kernel], dict[np.dtype, Kernel],
         function = FUNCTIONS[name]
     except (KeyError, TypeError):
         raise ValueError(f"activation must be one of {', '.join(FUNCTIONS)}, found {name!r}") from None
-    at_nan = None if function.at_nan is None else inline(function.at_nan)
-    forward, backward = _forward(inline(function.value)), _backward(inline(function.derivative), at_nan)
+    forward = _forward(inline(function.value))
+    backward = _backward(inline(function.derivative), function.passes_nan)
     both = (
         by_dtype(f"{name}_forward", forward, _FORWARD_WORDS, outputs="out", shared=""),
         by_dtype(f"{name}_backward", backward, _BACKWARD_WORDS, outputs="dx"),
