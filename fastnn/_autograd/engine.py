@@ -732,7 +732,8 @@ def _finish_leaf(leaf: Any, grad: Any, found: dict[Edge, Any], wanted: set[Edge]
         leaf._accumulate_grad(grad)
     if hooks is not None:
         for hook in list(hooks.after.values()):
-            hook(leaf)
+            if hook(leaf) is not None:
+                raise RuntimeError("Tensor post accumulate grad hooks should return None.")
 
 
 def _run_hooks(hooks: Hooks, grad: Any) -> Any:

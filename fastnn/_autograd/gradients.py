@@ -17,6 +17,11 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
     return (value,) if hasattr(value, "_data") or not isinstance(value, Iterable) else tuple(value)
 
 
+def _all_of(tensors: Any) -> tuple[Any, ...]:
+    """One tensor or several; TypeError for what is neither."""
+    return (tensors,) if hasattr(tensors, "_data") else tuple(tensors)
+
+
 def _edge(t: Tensor) -> Edge:
     return t._origin or t
 
@@ -81,13 +86,13 @@ def backward(
     >>> x.grad
     tensor([5., 7.])
     """
-    outputs = _as_tuple(tensors)
+    outputs = _all_of(tensors)
     grads = _output_grads(outputs, grad_variables if grad_tensors is None else grad_tensors)
     retain = create_graph if retain_graph is None else retain_graph
     if inputs is None:
         run_backward(outputs, grads, bool(retain), bool(create_graph))
         return
-    wanted = _as_tuple(inputs.values() if type(inputs) is dict else inputs)
+    wanted = _all_of(inputs.values() if type(inputs) is dict else inputs)
     if not wanted:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     for i, t in enumerate(wanted):
@@ -100,3 +105,5 @@ def backward(
     for t in wanted:
         if t._node is not None and t._node in found and not t.retains_grad:
             t._accumulate_grad(found[t._node])
+            # From now on it keeps its gradient, as in PyTorch.
+            t.retain_grad()

@@ -122,7 +122,9 @@ class set_grad_enabled:
     """
 
     def __init__(self, mode: bool) -> None:
-        self.mode, self.before = bool(mode), is_grad_enabled()
+        if type(mode) is not bool:
+            raise TypeError(f"set_grad_enabled(): argument 'enabled' must be bool, not {type(mode).__name__}")
+        self.mode, self.before = mode, is_grad_enabled()
         _ask(self.mode)
 
     def __enter__(self) -> None:

@@ -382,6 +382,11 @@ def check_promotion(a: np.dtype, b: np.dtype) -> None:
         )
 
 
+def _check_dtype(function: str, name: str, value: Any) -> None:
+    if not isinstance(value, dtype):
+        raise TypeError(f"{function}(): argument '{name}' must be torch.dtype, not {type(value).__name__}")
+
+
 def promote_types(type1: dtype, type2: dtype) -> dtype:
     """The smallest dtype that both can be converted to.
 
@@ -389,6 +394,8 @@ def promote_types(type1: dtype, type2: dtype) -> dtype:
     >>> fastnn.promote_types(fastnn.int32, fastnn.float32), fastnn.promote_types(fastnn.uint8, fastnn.int8)
     (torch.float32, torch.int16)
     """
+    _check_dtype("promote_types", "type1", type1)
+    _check_dtype("promote_types", "type2", type2)
     if type1.is_complex or type2.is_complex:
         parts = promote_types(type1.to_real(), type2.to_real())
         # Integers count as complex numbers of the smaller dtype, and so does float16.
@@ -403,6 +410,8 @@ def can_cast(from_: dtype, to: dtype) -> bool:
     >>> fastnn.can_cast(fastnn.float64, fastnn.float32), fastnn.can_cast(fastnn.float32, fastnn.int64)
     (True, False)
     """
+    _check_dtype("can_cast", "from_", from_)
+    _check_dtype("can_cast", "to", to)
     if from_.is_complex or to.is_complex:
         return to.is_complex
     a, b = as_numpy_dtype(from_), as_numpy_dtype(to)

@@ -36,6 +36,10 @@ class NoTensorError(TypeError, AttributeError):
     """A parameter or a data set is made of something that is not a tensor: PyTorch raises AttributeError."""
 
 
+class MissingKeyError(KeyError, AttributeError):
+    """A dictionary of parameters has no such name: PyTorch raises AttributeError."""
+
+
 class AnomalyError(FloatingPointError, RuntimeError):
     """A number became NaN or infinite in the mode ``detect_anomaly``; PyTorch raises RuntimeError."""
 

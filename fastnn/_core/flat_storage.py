@@ -18,6 +18,7 @@ import ctypes
 import functools
 import math
 import mmap
+import operator
 import os
 import sys
 import threading
@@ -28,6 +29,8 @@ from pickle import PickleBuffer
 from typing import Any
 
 import numpy as np
+
+from fastnn._core.errors import ShapeError
 
 _LINE = 64
 # Bytes of a chunk. The operating system provides zero pages on first touch.
@@ -144,6 +147,10 @@ class Slot:
     __slots__ = ("_room", "array", "chunk", "shape", "start", "stop")
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        # An invalid size must not reach the books of a chunk: all later parameters would suffer.
+        shape = tuple([operator.index(n) for n in shape])
+        if shape and min(shape) < 0:
+            raise ShapeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
         self.shape = shape
         line = _LINE // dtype.itemsize
         size = -(-math.prod(shape) // line) * line

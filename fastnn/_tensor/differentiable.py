@@ -175,5 +175,10 @@ class Differentiable:
                     "single memory location, as after expand(). Please clone() the tensor before performing the "
                     "operation."
                 )
+            if self._grad._data.shape != grad._data.shape:
+                raise RuntimeError(
+                    f"a gradient of shape {tuple(grad._data.shape)} cannot be added to .grad, which has shape "
+                    f"{tuple(self._grad._data.shape)}: the data of this tensor were replaced"
+                )
             self._grad._memory.version += 1
             self._grad._data += grad._data

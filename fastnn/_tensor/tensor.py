@@ -20,6 +20,7 @@ from fastnn._autograd.engine import (
     InferenceMemory,
     Memory,
     Node,
+    _hooks_of,
     memory_in_inference,
     with_type_name,
 )
@@ -68,6 +69,13 @@ def _wrap(array: np.ndarray, node: Node | None = None) -> Tensor:
     tensor._history = 0
     tensor._view = None
     return tensor
+
+
+def _keep_retaining(tensor: Tensor, node: Node) -> None:
+    """Let ``node``, the new history of a tensor that retains its gradient, give it the gradient."""
+    hooks = None if tensor._node is None else tensor._node.hooks
+    if hooks is not None and hooks.retain is not None and hooks.retain() is tensor:
+        _hooks_of(node).retain, hooks.retain = hooks.retain, None
 
 
 def _share(array: np.ndarray, node: Node | None, memory: Memory) -> Tensor:
@@ -493,6 +501,11 @@ class Tensor(Differentiable):
             raise TypeError(f"data must be a Tensor, found {type(value).__name__}")
         if (self._data.dtype.kind == "c") != (value._data.dtype.kind == "c"):
             raise RuntimeError(f"data must be complex or real as the tensor is: found {value.dtype} for {self.dtype}")
+        if self._requires_grad and value._data.dtype.kind != "f":
+            raise RuntimeError(
+                "data set to a tensor that requires gradients must be floating point or complex dtype, found dtype "
+                f"{value.dtype}"
+            )
         self._data = value._data
 
     # -- In place -----------------------------------------------------------------------------
@@ -593,6 +606,7 @@ class Tensor(Differentiable):
         memory = self._memory
         if self._view is None:
             memory.history += 1
+            _keep_retaining(self, node)
             self._node, self._requires_grad, self._history = node, True, memory.history
             return
         from fastnn._tensor.views import overwritten
@@ -600,6 +614,7 @@ class Tensor(Differentiable):
         base, steps = self._view
         base_node = overwritten(base, _wrap(self._data, node), steps)
         memory.history += 1
+        _keep_retaining(base, base_node)
         base._node, base._requires_grad, base._history = base_node, True, memory.history
         _renew(self)
 

@@ -21,7 +21,7 @@ from fastnn._autograd.engine import (
     run_backward,
     switch_anomaly,
 )
-from fastnn._autograd.gradients import _as_tuple, _edge, _output_grads, backward
+from fastnn._autograd.gradients import _all_of, _as_tuple, _edge, _output_grads, backward
 from fastnn._autograd.hooks import HookList, Hooks, RemovableHandle
 from fastnn._autograd.modes import (
     enable_grad,
@@ -110,7 +110,7 @@ def grad(
         raise ValueError(
             "Expected allow_unused to be True or not passed when materialize_grads=True, found allow_unused=False"
         )
-    results, leaves = _as_tuple(outputs), _as_tuple(inputs)
+    results, leaves = _all_of(outputs), _all_of(inputs)
     if not leaves:
         raise RuntimeError("grad requires non-empty inputs, found none.")
     retain = bool(create_graph if retain_graph is None else retain_graph)

@@ -39,7 +39,13 @@ class Context:
                 )
         self._to_save = tensors
 
-    save_for_forward = save_for_backward
+    def save_for_forward(self, *tensors: Any) -> None:
+        """For forward mode, which there is not: nothing is saved."""
+
+    @property
+    def to_save(self) -> tuple[Any, ...] | None:
+        """The arguments of ``save_for_backward``, until ``forward`` has returned."""
+        return self._to_save
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
@@ -170,6 +176,11 @@ class Function:
         # Counts results without a gradient too: hooks get None for them.
         node.width = len(outputs)
         dirty, plain = {id(t) for t in ctx._dirty}, {id(t) for t in ctx._plain}
+        if not dirty <= {id(out) for out in outputs}:
+            raise RuntimeError(
+                "Some elements marked as dirty during the forward method were not returned as output. The inputs that "
+                "are modified inplace must all be outputs of the Function."
+            )
         made: list[Any] = []
         for i, out in enumerate(outputs):
             if not isinstance(out, Tensor) or id(out) in plain or out._data.dtype.kind not in "fV":

@@ -11,14 +11,26 @@ import numpy as np
 from fastnn._autograd.modes import enable_grad
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.autograd import _as_tuple, grad, one_pass
+from fastnn.autograd import grad, one_pass
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
 
+def _single_or_tuple(name: str, what: str, verb: str, value: Any) -> tuple[Any, ...]:
+    """A tensor, or a tuple, as a tuple."""
+    if isinstance(value, tuple):
+        return value
+    if isinstance(value, Tensor):
+        return (value,)
+    raise TypeError(
+        f"The {what} given to {name} must be either a Tensor or a tuple of Tensors but the given "
+        f"{what.split()[0]} {verb} type {type(value)}."
+    )
+
+
 def _prepared(name: str, inputs: Any, create_graph: bool) -> tuple[tuple[Tensor, ...], bool]:
     """The inputs as tensors to differentiate, and whether they were a single tensor."""
-    given = _as_tuple(inputs)
+    given = _single_or_tuple(name, "inputs", "have", inputs)
     for t in given:
         if not isinstance(t, Tensor):
             raise TypeError(
@@ -32,13 +44,14 @@ def _prepared(name: str, inputs: Any, create_graph: bool) -> tuple[tuple[Tensor,
 def _called(name: str, func: Callable[..., Any], inputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], bool]:
     with enable_grad():
         outputs = func(*inputs)
-    for t in _as_tuple(outputs):
+    results = _single_or_tuple(name, "outputs of the user-provided function", "have", outputs)
+    for t in results:
         if not isinstance(t, Tensor):
             raise TypeError(
                 f"The outputs of the user-provided function given to {name} must be either a Tensor or a tuple of "
                 f"Tensors but the given outputs contain {type(t).__name__}"
             )
-    return _as_tuple(outputs), isinstance(outputs, Tensor)
+    return results, isinstance(outputs, Tensor)
 
 
 def _one_or_all(values: Any, one: bool) -> Any:
@@ -53,7 +66,7 @@ def _seeds(name: str, v: Any, like: tuple[Tensor, ...], what: str) -> tuple[Tens
                 f"shapes {[tuple(t.shape) for t in like]}"
             )
         return (_wrap(np.ones_like(like[0]._data)),)
-    given = _as_tuple(v)
+    given = _single_or_tuple(name, "v", "has", v)
     if len(given) != len(like):
         raise RuntimeError(f"v is a tuple of invalid length: should be {len(like)} but got {len(given)}.")
     for i, (g, t) in enumerate(zip(given, like, strict=True)):
@@ -227,8 +240,8 @@ def hessian(
     if outer_jacobian_strategy not in ("forward-mode", "reverse-mode"):
         raise AssertionError('Expected strategy to be either "forward-mode" or "reverse-mode".')
     result = jacobian(
-        gradient, _as_tuple(inputs), create_graph=create_graph, strict=strict, vectorize=vectorize,
-        strategy=outer_jacobian_strategy,
+        gradient, _single_or_tuple("hessian", "inputs", "have", inputs), create_graph=create_graph, strict=strict,
+        vectorize=vectorize, strategy=outer_jacobian_strategy,
     )  # fmt: skip
     return result[0][0] if isinstance(inputs, Tensor) else result
 
@@ -236,6 +249,8 @@ def hessian(
 def _scalar(func: Callable[..., Any]) -> Callable[..., Tensor]:
     def checked(*x: Tensor) -> Tensor:
         out = func(*x)
+        if not isinstance(out, (Tensor, tuple)):
+            _single_or_tuple("hessian", "outputs of the user-provided function", "have", out)
         if not isinstance(out, Tensor) or out._data.size != 1:
             found = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
             raise RuntimeError(

@@ -300,7 +300,7 @@ def broadcast_all(*values: Any) -> list[Tensor]:
     first = next((v for v in values if isinstance(v, Tensor)), None)
     kind = fastnn.get_default_dtype() if first is None else first.dtype
     tensors = [v if isinstance(v, Tensor) else fastnn.tensor(v, dtype=kind) for v in values]
-    shape = np.broadcast_shapes(*[t._data.shape for t in tensors])
+    shape = fastnn.broadcast_shapes(*[t._data.shape for t in tensors])
     return [t if t._data.shape == shape else t.expand(*shape) for t in tensors]
 
 

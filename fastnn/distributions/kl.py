@@ -376,7 +376,7 @@ _BEYOND: dict[type, tuple[type, ...]] = {
 
 
 def _infinite(p: Distribution, q: Distribution) -> Tensor:
-    shape = np.broadcast_shapes(tuple(p.batch_shape), tuple(q.batch_shape))
+    shape = fastnn.broadcast_shapes(tuple(p.batch_shape), tuple(q.batch_shape))
     return fastnn.full(tuple(shape), math.inf, dtype=p.mean.dtype)
 
 

@@ -71,7 +71,7 @@ class LowRankMultivariateNormal(Distribution):
         self.loc, self.cov_diag = loc.expand(*batch, n), cov_diag.expand(*batch, n)
         self.cov_factor = cov_factor.expand(*batch, *cov_factor.shape[-2:])
         # Without the dimensions that only other parameters have, whose results would all be equal.
-        own = np.broadcast_shapes(tuple(shapes[1]), tuple(shapes[2]))
+        own = fastnn.broadcast_shapes(tuple(shapes[1]), tuple(shapes[2]))
         self._unbroadcasted_cov_factor = cov_factor.expand(*own, *cov_factor.shape[-2:])
         self._unbroadcasted_cov_diag = cov_diag.expand(*own, n)
         self._capacitance_tril = _capacitance(self._unbroadcasted_cov_factor, self._unbroadcasted_cov_diag)

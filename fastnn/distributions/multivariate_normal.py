@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-import numpy as np
-
+import fastnn
 from fastnn import linalg
 from fastnn._tensor.tensor import Tensor
 from fastnn.distributions import constraints
@@ -46,7 +45,7 @@ class MultivariateNormal(Distribution):
             raise ValueError("loc must be at least one-dimensional, found a single number.")
         name, matrix = given_matrix(covariance_matrix, precision_matrix, scale_tril)
         n = loc.shape[-1]
-        batch = np.broadcast_shapes(tuple(matrix.shape[:-2]), tuple(loc.shape[:-1]))
+        batch = fastnn.broadcast_shapes(tuple(matrix.shape[:-2]), tuple(loc.shape[:-1]))
         self.loc = loc.expand(*batch, n)
         # Replaces the lazy property of this name.
         self.__dict__[name] = matrix.expand(*batch, n, n)
@@ -130,7 +129,7 @@ def factor_of(name: str, matrix: Tensor) -> Tensor:
 
 def _solved(lower: Tensor, right: Tensor) -> Tensor:
     """``lower^-1 @ right`` for batches of lower triangular matrices."""
-    shape = np.broadcast_shapes(tuple(lower.shape[:-2]), tuple(right.shape[:-2]))
+    shape = fastnn.broadcast_shapes(tuple(lower.shape[:-2]), tuple(right.shape[:-2]))
     left = lower.expand(*shape, *lower.shape[-2:])
     return linalg.solve_triangular(left, right.expand(*shape, *right.shape[-2:]), upper=False)
 

@@ -53,7 +53,7 @@ class Wishart(ExponentialFamily):
         name, matrix = given_matrix(covariance_matrix, precision_matrix, scale_tril, error=AssertionError)
         if not isinstance(df, Tensor):
             df = fastnn.tensor(df, dtype=matrix.dtype)
-        n, batch = matrix.shape[-1], np.broadcast_shapes(tuple(matrix.shape[:-2]), tuple(df.shape))
+        n, batch = matrix.shape[-1], fastnn.broadcast_shapes(tuple(matrix.shape[:-2]), tuple(df.shape))
         self.df = df.expand(*batch)
         # Replaces the lazy property of this name.
         self.__dict__[name] = matrix.expand(*batch, n, n)

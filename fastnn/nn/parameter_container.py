@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from fastnn._core.errors import MissingKeyError
 from fastnn._tensor.tensor import Tensor
 from fastnn.nn.container import _pairs
 from fastnn.nn.module import Module
@@ -129,8 +130,8 @@ class ParameterDict(Module):
         return key
 
     def __getitem__(self, key: str) -> Any:
-        if key not in self._keys:
-            raise KeyError(key)
+        if self._name(key) not in self._keys:
+            raise MissingKeyError(key)
         return getattr(self, key)
 
     def __setitem__(self, key: str, value: Any) -> None:

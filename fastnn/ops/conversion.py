@@ -269,6 +269,9 @@ def result_type(tensor1: Any, tensor2: Any) -> dtype:
     >>> fastnn.result_type(fastnn.tensor([1, 2]), 1.0)
     torch.float32
     """
+    for operand in (tensor1, tensor2):
+        if not isinstance(operand, (Tensor, bool, int, float, complex, np.generic)):
+            raise TypeError(f"result_type() takes tensors and numbers, found {type(operand).__name__}")
     if isinstance(tensor1, complex) or isinstance(tensor2, complex):
         from fastnn.ops import complex_tensor
 
@@ -405,6 +408,7 @@ def _set_(
     elif isinstance(source, Tensor) and size is not None:
         source = _wrap(_storages().part(_untyped_storage(source), source._data.dtype, storage_offset, size, stride))
     self.data = _wrap(allocation.empty(0, self._data.dtype)) if source is None else source
+    self._memory.version += 1
     return self
 
 
@@ -412,8 +416,10 @@ def _resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     """Resize in place: the elements keep their order, new ones are undefined."""
     if self._requires_grad:
         raise RuntimeError(f"cannot resize variables that require grad, found one of shape {tuple(self.shape)}")
-    _ = self._memory.version_to_write()
+    version = self._memory.version_to_write()
     shape = tuple(_sizes(sizes))
+    if shape != self._data.shape:
+        self._memory.version = version + 1
     made = np.zeros(shape, self._data.dtype)
     count = min(made.size, self._data.size)
     made.reshape(-1)[:count] = self._data.reshape(-1)[:count]

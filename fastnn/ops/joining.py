@@ -259,6 +259,8 @@ def column_stack(tensors: Any) -> Tensor:
 
 def block_diag(*tensors: Tensor) -> Tensor:
     """The block-diagonal matrix of these matrices."""
+    if not tensors:
+        return _wrap(np.zeros((1, 0), np.float32))
     parts = [_lift_2d(t) for t in _tensors("block_diag", list(tensors))]
     for t in parts:
         if t._data.ndim > 2:
@@ -513,6 +515,10 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     check_tensor("input", input)
     if input._data.ndim != 1:
         raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.shape)}")
+    if r < 0:
+        raise RuntimeError(f"Expect a non-negative number, but got {r}")
+    if r == 0:
+        return also_read(input[:0], input)
     pick = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = np.array(list(pick(range(input._data.size), r)), np.int64).reshape(-1, r)
     return also_read(input[_wrap(rows)], input)

@@ -106,6 +106,8 @@ def diff(
     axis = dimension(dim, input._data.ndim)
     if not input._data.ndim:
         raise RuntimeError("diff expects input to be at least one-dimensional, found a single number")
+    if n < 0:
+        raise RuntimeError(f"order must be non-negative but got {n}")
     parts = [t for t in (prepend, input, append) if t is not None]
     x = cat(parts, axis) if len(parts) > 1 else input
     for _ in range(min(n, x._data.shape[axis])):

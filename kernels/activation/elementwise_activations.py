@@ -29,6 +29,11 @@ from fastnn.kernels.runtime.thread_count import chunks_for
 # derivative have the type of x, so that float32 stays float32. A formula is f(m, x, n, a, b, c): x has the operators of
 # a number, n is the array of its numbers, and m has functions of x: exp, sigmoid, softplus, tanh, magnitude (x times
 # its sign) and piece(x, mask, slope), which is slope * x where the mask of numbers holds, and 0 elsewhere.
+#
+# PyTorch has two derivatives at NaN for some functions: one in its vector code, and another in its code for the last
+# numbers of an array, those that do not fill two vectors of 32 bytes. Programs see both: with `passes_nan` the
+# derivative of the last numbers is 1 at NaN, at the same places as in PyTorch.
+_TWO_VECTORS = 64
 
 
 class _Function(NamedTuple):
@@ -37,13 +42,14 @@ class _Function(NamedTuple):
     formula: Callable[..., Any]
     # Floating-point operations per number, to choose a thread count.
     cost: int
+    passes_nan: bool
 
 
 FUNCTIONS: dict[str, _Function] = {}
 
 
-def _register(name: str, *, value: Any, derivative: Any, formula: Any, cost: int) -> None:
-    FUNCTIONS[name] = _Function(value, derivative, formula, cost)
+def _register(name: str, *, value: Any, derivative: Any, formula: Any, cost: int, passes_nan: bool = False) -> None:
+    FUNCTIONS[name] = _Function(value, derivative, formula, cost, passes_nan)
 
 
 def _elu(x, a, b, c):
@@ -52,7 +58,7 @@ def _elu(x, a, b, c):
 
 
 def _elu_backward(dy, x, a, b, c):
-    # dy * b for NaN, as in PyTorch.
+    # dy * b for NaN, as in PyTorch's code for the last numbers. Which ones these are depends on the processor.
     return dy * (c * a * exp(c * x)) if x <= 0 else dy * b
 
 
@@ -69,13 +75,12 @@ def _hardshrink(x, a, b, c):
 
 
 def _shrink_backward(dy, x, a, b, c):
-    # 0 for NaN, here and in hardtanh, as in PyTorch's vector code; its code for the last few numbers returns dy. But
-    # NaN if dy is NaN, which PyTorch does not do everywhere.
+    # 0 for NaN, here and in hardtanh; but NaN if dy is NaN, which PyTorch does not do everywhere.
     return dy if x > a or x < -a else dy * type(x)(0) if x != x else type(x)(0)
 
 
 _register(
-    "hardshrink", value=_hardshrink, derivative=_shrink_backward, cost=3,
+    "hardshrink", value=_hardshrink, derivative=_shrink_backward, cost=3, passes_nan=True,
     formula=lambda m, x, n, a, b, c: m.piece(x, (n > a) | (n < -a)),
 )  # fmt: skip
 
@@ -105,7 +110,7 @@ def _hardswish(x, a, b, c):
 
 def _hardswish_backward(dy, x, a, b, c):
     middle = dy * multiply_add(x, type(x)(1 / 3), type(x)(0.5))
-    # dy for NaN, as in PyTorch.
+    # dy for NaN, as in elu.
     return type(x)(0) if x <= -3 else (middle if x < 3 else dy)
 
 
@@ -128,7 +133,7 @@ def _hardtanh_backward(dy, x, a, b, c):
 
 
 _register(
-    "hardtanh", value=_hardtanh, derivative=_hardtanh_backward, cost=2,
+    "hardtanh", value=_hardtanh, derivative=_hardtanh_backward, cost=2, passes_nan=True,
     formula=lambda m, x, n, a, b, c: m.piece(x, (a < n) & (n < b)),
 )  # fmt: skip
 
@@ -212,7 +217,7 @@ def _softshrink(x, a, b, c):
 
 
 _register(
-    "softshrink", value=_softshrink, derivative=_shrink_backward, cost=3,
+    "softshrink", value=_softshrink, derivative=_shrink_backward, cost=3, passes_nan=True,
     formula=lambda m, x, n, a, b, c: m.piece(x, (n > a) | (n < -a)),
 )  # fmt: skip
 
@@ -290,13 +295,25 @@ def _forward(function):
 _BACKWARD_WORDS = Words("dx dy x; size; a b c")
 
 
-def _backward(derivative):
-    @inline
-    def loop(dx, dy, x, a, b, c):
-        for i in range(x.size):
-            dx[i] = derivative(dy[i], x[i], a, b, c)
+def _backward(derivative, passes_nan):
+    if not passes_nan:
+
+        @inline
+        def loop(dx, dy, x, a, b, c, whole):
+            for i in range(x.size):
+                dx[i] = derivative(dy[i], x[i], a, b, c)
+    else:
+
+        @inline
+        def loop(dx, dy, x, a, b, c, whole):
+            for i in range(whole):
+                dx[i] = derivative(dy[i], x[i], a, b, c)
+            for i in range(whole, x.size):
+                dx[i] = derivative(dy[i], x[i], a, b, c) if x[i] == x[i] else dy[i]
 
     def build(dtype):
+        vectors = _TWO_VECTORS // np.dtype(dtype).itemsize
+
         def elementwise_backward_slice(args, t, n):
             # dx[size], dy[size], x[size]
             size = integer(args, _BACKWARD_WORDS.size)
@@ -305,7 +322,8 @@ def _backward(derivative):
             dy = array(args, _BACKWARD_WORDS.dy, (size,), dtype)[first:last]
             x = array(args, _BACKWARD_WORDS.x, (size,), dtype)[first:last]
             a, b, c = real(args, _BACKWARD_WORDS.a), real(args, _BACKWARD_WORDS.b), real(args, _BACKWARD_WORDS.c)
-            loop(dx, dy, x, dtype(a), dtype(b), dtype(c))
+            whole = min(max(size - size % vectors - first, 0), last - first)
+            loop(dx, dy, x, dtype(a), dtype(b), dtype(c), whole)
 
         return elementwise_backward_slice
 
@@ -325,7 +343,8 @@ def _kernels(name: str) -> tuple[dict[np.dtype, Kernel], dict[np.dtype, Kernel],
         function = FUNCTIONS[name]
     except (KeyError, TypeError):
         raise ValueError(f"activation must be one of {', '.join(FUNCTIONS)}, found {name!r}") from None
-    forward, backward = _forward(inline(function.value)), _backward(inline(function.derivative))
+    forward = _forward(inline(function.value))
+    backward = _backward(inline(function.derivative), function.passes_nan)
     both = (
         by_dtype(f"{name}_forward", forward, _FORWARD_WORDS, outputs="out", shared=""),
         by_dtype(f"{name}_backward", backward, _BACKWARD_WORDS, outputs="dx"),

@@ -160,6 +160,22 @@ def test_nan_and_infinity_come_out(dtype, name):
     assert_close(backward(dy, x, name, *constants), expected, dtype)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", NAMES)
+def test_derivative_at_nan_of_the_last_numbers(dtype, name):
+    """Beyond the last two whole vectors of 32 bytes PyTorch has another derivative at NaN, for any number of parts."""
+    constants, two_vectors = CONSTANTS.get(name, ()), 64 // np.dtype(dtype).itemsize
+    for size in (1, two_vectors - 1, two_vectors, two_vectors + 3, 1000):
+        whole = size - size % two_vectors
+        x, dy = np.full(size, np.nan, dtype), np.arange(1, size + 1, dtype=dtype)
+        with cut_in(3):
+            found = backward(dy, x, name, *constants)
+        expected = reference_backward(dy, x, name, *rounded(constants, dtype))
+        if FUNCTIONS[name].passes_nan:
+            expected[whole:] = dy[whole:]
+        np.testing.assert_allclose(found, expected, 1e-6)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_in_place_and_any_shape(name):
     constants = CONSTANTS.get(name, ())

@@ -48,6 +48,24 @@ def test_slot(shape, kind):
     assert slot.chunk.values[slot.start : slot.stop].sum() == slot.array.size
 
 
+@pytest.mark.parametrize(
+    ("size", "error"), [(-1, ValueError), (-100, RuntimeError), (3.5, TypeError), ("a", TypeError)]
+)
+def test_an_invalid_size_leaves_the_books_as_they_were(size, error):
+    """It once moved the end of the used memory back, or made it a float: later layers overlapped earlier ones."""
+    before = nn.Linear(3, 4)
+    before.weight.data.fill_(7)
+    with pytest.raises(error):
+        nn.BatchNorm1d(size)
+    with pytest.raises(error):
+        Slot((2, size), np.dtype(np.float32))
+    after = [nn.Linear(16, 16) for _ in range(4)]
+    for layer in after:
+        layer.weight.data.fill_(1)
+    assert (before.weight == 7).all()
+    assert after[0](fastnn.ones(2, 16)).shape == (2, 16)
+
+
 def test_slots_do_not_overlap():
     rng = np.random.default_rng(0)
     slots = []

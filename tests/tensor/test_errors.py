@@ -70,7 +70,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "features_1d": (lambda: nn.Linear(5, 2)(fastnn.zeros(3)), ShapeError, r"5 features.*\(3,\)"),
     "features_3d": (lambda: nn.Linear(5, 2)(fastnn.zeros(4, 5, 3)), ShapeError, r"20x3 and 5x2"),
     "features_of_nothing": (lambda: nn.Linear(5, 2)(fastnn.zeros(4, 0)), ShapeError, r"\(4, 0\)"),
-    "features_scalar": (lambda: nn.Linear(5, 2)(fastnn.tensor(1.0)), ShapeError, "a scalar"),
+    "features_scalar": (lambda: nn.Linear(5, 2)(fastnn.tensor(1.0)), ShapeError, "at least 1D, but they are 0D"),
     "features_fused": (
         lambda: nn.Sequential(nn.Linear(5, 2), nn.ReLU())(fastnn.zeros(4, 3)), ShapeError, "4x3 and 5x2",
     ),

@@ -92,9 +92,14 @@ def linear_activation(
         raise ShapeError(f"weight must have shape (out_features, in_features), found {tuple(weight.shape)}")
     _check_same_dtype(input, weight)
     out_features, in_features = w_data.shape
-    if x_data.ndim == 0 or x_data.shape[-1] != in_features:
-        rows = x_data.size // x_data.shape[-1] if x_data.ndim and x_data.shape[-1] else 1
-        found = f"{rows}x{x_data.shape[-1]}" if x_data.ndim else "a scalar"
+    if not x_data.ndim:
+        raise ShapeError(
+            f"both arguments to linear need to be at least 1D, but they are 0D and 2D: input must have {in_features} "
+            "features in its last dimension, found shape ()"
+        )
+    if x_data.shape[-1] != in_features:
+        rows = x_data.size // x_data.shape[-1] if x_data.shape[-1] else 1
+        found = f"{rows}x{x_data.shape[-1]}"
         raise ShapeError(
             f"mat1 and mat2 shapes cannot be multiplied ({found} and {in_features}x{out_features}): input must have "
             f"{in_features} features in its last dimension, found shape {tuple(input.shape)}"

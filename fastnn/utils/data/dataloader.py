@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import numpy as np
 
+from fastnn._core.errors import MismatchError
 from fastnn.random import Generator
 from fastnn.utils.data.collate import default_collate, default_convert
 from fastnn.utils.data.dataset import IterableDataset, as_numbers, batch_reader
@@ -266,6 +267,8 @@ class DataLoader(Generic[T_co]):
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
 
     def __iter__(self) -> Iterator[T_co]:
+        if self.timeout and not self.num_workers:
+            raise MismatchError(f"_SingleProcessDataLoaderIter requires timeout == 0, found {self.timeout}")
         if self._iterable:
             return _SingleProcessDataLoaderIter(self, self._from_iterable())
         return _SingleProcessDataLoaderIter(self, self._items() if self.batch_sampler is None else self._collated())

@@ -1,6 +1,7 @@
 """Probes: small expressions with the same result in fastnn and PyTorch.
 
-The modules of this package build them as products of small tables, in groups. An expression is a line of Python over
+The modules of this package build them as products of small tables, in groups. A probe is a line of Python, an expression
+or statements before one, over
 ``torch``, ``nn``, ``F``, ``np``, the inputs of ``inputs.py`` (made from the same NumPy arrays for both libraries) and
 the helpers of ``helpers.py``. ``outcome`` evaluates one and describes the value, or the error and the warnings, in a
 line of text; ``agrees`` compares two such lines. ``test_probes.py`` compares fastnn with PyTorch's recorded results
@@ -12,10 +13,21 @@ remaining differences with their reasons.
 
 from __future__ import annotations
 
-from probes import complex_numbers, elementwise, gradients, indexing, networks, programs, reductions, tensors, training
+from probes import (
+    complex_numbers,
+    elementwise,
+    gradients,
+    indexing,
+    networks,
+    programs,
+    reductions,
+    statements,
+    tensors,
+    training,
+)
 from probes.outcome import agrees, outcome
 
-MODULES = (elementwise, reductions, indexing, tensors, gradients, networks, training, programs, complex_numbers)
+MODULES = (elementwise, reductions, indexing, tensors, gradients, networks, training, programs, complex_numbers, statements)
 GROUPS: dict[str, list[str]] = {}
 # A probe made by two tables is kept once.
 _seen: set[str] = set()

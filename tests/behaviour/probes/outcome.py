@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import re
 import types
@@ -29,7 +30,7 @@ _OF_PYTORCH = re.compile(
     r"is in beta|__array_wrap__ must accept|requires_grad=True to a scalar|To copy construct from a tensor|"
     r"on tensors of dimension other than 2|is deprecated on 0-D|list of numpy.ndarrays is extremely slow|chain_matmul is deprecated|weight_norm. is deprecated|"
     r"create a reference cycle|zero-element tensors|Anomaly Detection has been enabled|tensor is non-contiguous|Error detected in|"
-    r"should not be instantiated|Mismatch dtype between input and weight|treating a string as a sequence|"
+    r"the use_reentrant parameter should be passed|should not be instantiated|Mismatch dtype between input and weight|treating a string as a sequence|"
     r"non-tuple sequence for multidimensional|Casting complex values to real"
 )
 _NUMBER = re.compile(r"-?(?:\d+\.\d*(?:e[-+]?\d+)?|\d+e[-+]?\d+|nan|inf)")
@@ -38,21 +39,27 @@ _DTYPE = re.compile(r"(float\d*|complex\d*)")
 
 
 @functools.cache
-def _compiled(expression: str) -> tuple[types.CodeType, tuple[str, ...]]:
-    """The code of an expression, and the inputs that it uses."""
-    code = compile(expression, "<probe>", "eval")
+def _compiled(probe: str) -> tuple[types.CodeType, types.CodeType, tuple[str, ...]]:
+    """The code of a probe's statements and of its last expression, and the inputs that they use."""
+    statements = ast.parse(probe)
+    last = statements.body.pop()
+    assert isinstance(last, ast.Expr), probe
+    before, code = compile(statements, "<probe>", "exec"), compile(ast.Expression(last.value), "<probe>", "eval")
     names: set[str] = set()
-    rest = [code]
+    rest = [before, code]
     while rest:
         part = rest.pop()
         names.update(NAMES.intersection(part.co_names))
         rest += [c for c in part.co_consts if isinstance(c, types.CodeType)]
-    return code, tuple(sorted(names))
+    return before, code, tuple(sorted(names))
 
 
 def outcome(lib: Any, expression: str) -> str:
-    """The value of an expression, or the classes of its error, and the categories of its warnings."""
-    code, names = _compiled(expression)
+    """The value of an expression, or the classes of its error, and the categories of its warnings.
+
+    Statements may come before the expression, separated by semicolons.
+    """
+    before, code, names = _compiled(expression)
     scope = dict(helpers(lib))
     for name in names:
         scope[name] = make(lib, name)
@@ -60,6 +67,7 @@ def outcome(lib: Any, expression: str) -> str:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
+            exec(before, scope)
             text = describe(lib, eval(code, scope))
         except Exception as error:
             text = described(error)

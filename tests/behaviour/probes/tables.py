@@ -15,6 +15,22 @@ def lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
+def choices(text: str) -> list[str]:
+    """The lines of a text, once for each combination of the choices in them, as in ``x.{{add(1) | mul(2)}}``."""
+    found = lines(text)
+    while any("{{" in line for line in found):
+        found = [made for line in found for made in _chosen(line)]
+    return found
+
+
+def _chosen(line: str) -> list[str]:
+    before, open_, rest = line.partition("{{")
+    if not open_:
+        return [line]
+    inside, _, after = rest.partition("}}")
+    return [before + part.strip() + after for part in inside.split("|")]
+
+
 def product(template: str | Iterable[str], **choices: str | Iterable[str]) -> list[str]:
     """The template with the names replaced by each combination of the choices.
 
