@@ -24,9 +24,11 @@ from fastnn._core.dtypes import RANK, check_promotion, default_numpy, from_numpy
 from fastnn._core.errors import NoTensorError, ShapeError
 from fastnn._core.errstate import quiet, run_quiet
 from fastnn._tensor import torch_function
-from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
+from fastnn._tensor.tensor import TENSORS, Tensor, _either_recorded, _recorded, _unbroadcast, _wrap
 from fastnn._tensor.views import ArrayMap, mapped
 from fastnn.kernels.runtime import allocation
+from fastnn.kernels.runtime.direct_loops import Direct
+from fastnn.kernels.runtime.instances import Maker
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 NUMBERS = (bool, int, float, np.integer, np.floating, np.bool_)
@@ -53,7 +55,7 @@ def warn_of_byte_mask(name: str) -> None:
 # Operations that early PyTorch called with the factors among the operands, and the names of the factors.
 FACTORS = {
     **dict.fromkeys(("add", "sub", "add_", "sub_"), ("alpha",)),
-    **dict.fromkeys(("addcmul", "addcdiv", "addcmul_"), ("value",)),
+    **dict.fromkeys(("addcmul", "addcdiv", "addcmul_", "addcdiv_"), ("value",)),
     **dict.fromkeys(("addmm", "addmv", "addr", "baddbmm", "addbmm"), ("beta", "alpha")),
 }
 _warned_of_order = False
@@ -291,6 +293,13 @@ def as_floating(x: Tensor) -> Tensor:
     return x if x._data.dtype.kind == "f" else x.to(from_numpy_dtype(default_numpy()))
 
 
+# -- Small arrays -----------------------------------------------------------------------------
+
+ADD, SUBTRACT, MULTIPLY, DIVIDE = map(Direct, (np.add, np.subtract, np.multiply, np.true_divide))
+# Functions of one tensor, by the name of the operation.
+DIRECT: dict[str, Direct] = {}
+
+
 # -- Recorded maps ----------------------------------------------------------------------------
 
 
@@ -395,16 +404,20 @@ def pieces(x: Tensor, factors: np.ndarray, reads_result: bool = False) -> Tensor
 Derivative = Callable[[Tensor, Any], Tensor]
 
 
-def of_operand(name: str, x: Tensor, function: ArrayMap, derivative: Derivative) -> Tensor:
-    """``function(x)``; the derivative reads x."""
-    try:
-        result = (quiet if active else run_quiet)(function, x._data)
-    except RuntimeError:
-        result = quiet(function, x._data)
-    if type(result) is not _ndarray:
-        result = np.asarray(result)
-    if not _recorded(x):
-        return _wrap(result)
+def of_operand(
+    name: str, x: Tensor, function: ArrayMap, derivative: Derivative, direct: Direct | None = None
+) -> Tensor:
+    """``function(x)``, which ``direct`` computes for small arrays; the derivative reads x."""
+    result = None if direct is None or active else direct.call(x._data)
+    if result is None:
+        try:
+            result = (quiet if active else run_quiet)(function, x._data)
+        except RuntimeError:
+            result = quiet(function, x._data)
+        if type(result) is not _ndarray:
+            result = np.asarray(result)
+    if not (_mode.enabled and _recorded(x)):
+        return TENSORS.make(result)
     return _wrap(result, _OperandNode(name, x, derivative))
 
 
@@ -425,16 +438,20 @@ class _OperandNode(MethodNode):
         super().release()
 
 
-def of_result(name: str, x: Tensor, function: ArrayMap, derivative: Derivative) -> Tensor:
-    """``function(x)``; the derivative reads the result."""
-    try:
-        result = (quiet if active else run_quiet)(function, x._data)
-    except RuntimeError:
-        result = quiet(function, x._data)
-    if type(result) is not _ndarray:
-        result = np.asarray(result)
-    if not _recorded(x):
-        return _wrap(result)
+def of_result(
+    name: str, x: Tensor, function: ArrayMap, derivative: Derivative, direct: Direct | None = None
+) -> Tensor:
+    """``function(x)``, which ``direct`` computes for small arrays; the derivative reads the result."""
+    result = None if direct is None or active else direct.call(x._data)
+    if result is None:
+        try:
+            result = (quiet if active else run_quiet)(function, x._data)
+        except RuntimeError:
+            result = quiet(function, x._data)
+        if type(result) is not _ndarray:
+            result = np.asarray(result)
+    if not (_mode.enabled and _recorded(x)):
+        return TENSORS.make(result)
     node = _ResultNode(name, x, False)
     y = _wrap(result, node)
     node.derivative, node.result = derivative, (result, y._memory)
@@ -470,10 +487,11 @@ class Partial:
         run: a function of the gradient, x and y.
     """
 
-    __slots__ = ("reads", "run")
+    __slots__ = ("reads", "reads_x", "reads_y", "run")
 
     def __init__(self, reads: str, run: Callable[[Tensor, Any, Any], Tensor]) -> None:
         self.reads, self.run = reads, run
+        self.reads_x, self.reads_y = "x" in reads, "y" in reads
 
 
 def no_gradient(grad: Tensor, x: Any, y: Any) -> Tensor:
@@ -619,7 +637,43 @@ def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, 
         result = broadcast(operate, a, b)
     if not _recorded(x, y):
         return _wrap(result)
-    return _wrap(result, _BinaryNode(name, x, y, dx, dy))
+    return _wrap(result, binary_node(name, x, y, dx, dy))
+
+
+Operator = Callable[[Tensor, Any], Any]
+
+
+def operators(
+    name: str, direct: Direct, dx: Partial, dy: Partial, otherwise: Operator, otherwise_reflected: Operator
+) -> tuple[Operator, Operator]:
+    """The two methods of an operator, which ``direct`` computes for small arrays; the others compute all else."""
+
+    def forward(self: Tensor, other: Any) -> Any:
+        if not active:
+            if isinstance(other, Tensor):
+                result = direct.call(self._data, other._data)
+                if result is not None:
+                    if _mode.enabled and _either_recorded(self, other):
+                        return TENSORS.make(result, binary_node(name, self, other, dx, dy))
+                    return TENSORS.make(result)
+            elif type(other) is float or type(other) is int:
+                result = direct.call(self._data, other)
+                if result is not None:
+                    if _mode.enabled and _recorded(self):
+                        return TENSORS.make(result, _number_node(name, self, dx, self, other))
+                    return TENSORS.make(result)
+        return otherwise(self, other)
+
+    def reflected(self: Tensor, other: Any) -> Any:
+        if not active and (type(other) is float or type(other) is int):
+            result = direct.call(other, self._data)
+            if result is not None:
+                if _mode.enabled and _recorded(self):
+                    return TENSORS.make(result, _number_node(name, self, dy, other, self))
+                return TENSORS.make(result)
+        return otherwise_reflected(self, other)
+
+    return forward, reflected
 
 
 def _with_complex(operate: Callable[..., Any], x: Any, y: Any) -> Any:
@@ -640,25 +694,6 @@ class _BinaryNode(MethodNode):
 
     __slots__ = ("dx", "dy", "x", "x_shape", "y", "y_shape")
 
-    def __init__(self, name: str, x: Tensor, y: Tensor, dx: Partial, dy: Partial) -> None:
-        self.title, self.keeps, self.run = name, False, by_method
-        self.recompute = self.read = self.hooks = None
-        self.dx, self.dy, reads = dx, dy, ""
-        first = second = None
-        self.x_shape = self.y_shape = None
-        if x._requires_grad:
-            first, self.x_shape, reads = x._node or x, x._data.shape, dx.reads
-        if y._requires_grad:
-            second, self.y_shape, reads = y._node or y, y._data.shape, reads + dy.reads
-        self.edges, self.x, self.y, self.saved = (first, second), None, None, []
-        if reads:
-            # These must not change before the backward pass.
-            for name, t in (("x", x), ("y", y)):
-                if name in reads:
-                    self.saved.append((t._memory, t._memory.version, t._data.shape))
-            self.x, self.y = x if "x" in reads else None, y if "y" in reads else None
-        self.sequence = next_sequence()
-
     def gradients(self, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x_shape, y_shape = self.x_shape, self.y_shape
         return (
@@ -670,6 +705,37 @@ class _BinaryNode(MethodNode):
         if self.saved:
             self.x = self.y = None
             super().release()
+
+
+_NODE: dict[str, Any] = {"keeps": False, "run": by_method, "recompute": None, "read": None, "hooks": None}
+_COUNTED: dict[str, Any] = {"sequence": next_sequence}
+_BINARY_NODES = Maker(
+    _BinaryNode, ("title", "dx", "dy", "edges", "saved", "x_shape", "y_shape", "x", "y"), constants=_NODE,
+    called=_COUNTED,
+)  # fmt: skip
+
+
+def binary_node(name: str, x: Tensor, y: Tensor, dx: Partial, dy: Partial) -> Node:
+    """The node of a function of two tensors."""
+    first = second = x_shape = y_shape = None
+    reads_x = reads_y = False
+    if x._requires_grad:
+        first, x_shape, reads_x, reads_y = x._node or x, x._data.shape, dx.reads_x, dx.reads_y
+    if y._requires_grad:
+        second, y_shape = y._node or y, y._data.shape
+        reads_x, reads_y = reads_x or dy.reads_x, reads_y or dy.reads_y
+    # These must not change before the backward pass.
+    saved = []
+    if reads_x:
+        memory = x._memory
+        saved.append((memory, memory.version, x_shape or x._data.shape))
+    if reads_y:
+        memory = y._memory
+        saved.append((memory, memory.version, y_shape or y._data.shape))
+    made: Node = _BINARY_NODES.make(
+        name, dx, dy, (first, second), saved, x_shape, y_shape, x if reads_x else None, y if reads_y else None
+    )
+    return made
 
 
 # Operations of float16 and a number that are computed in float32, as in PyTorch: the number may not fit in float16.
@@ -702,16 +768,7 @@ def _with_number(
         result = np.asarray(result)
     if not _recorded(operand):
         return _wrap(result)
-    # As in PyTorch the number counts as saved if the derivative reads it.
-    keeps = ("y" if operand is x else "x") in partial.reads
-    node = _NumberNode(name, operand, ("x" if operand is x else "y") in partial.reads, keeps)
-    node.partial, node.x, node.y = partial, x, y
-    if not node.saved:
-        if operand is x:
-            node.x = None
-        else:
-            node.y = None
-    return _wrap(result, node)
+    return _wrap(result, _number_node(name, operand, partial, x, y))
 
 
 class _NumberNode(MethodNode):
@@ -730,6 +787,29 @@ class _NumberNode(MethodNode):
         if self.saved or self.keeps:
             self.x = self.y = None
             super().release()
+
+
+_NUMBER_NODES = Maker(
+    _NumberNode, ("title", "partial", "edges", "saved", "keeps", "x", "y"),
+    constants={name: value for name, value in _NODE.items() if name != "keeps"}, called=_COUNTED,
+)  # fmt: skip
+
+
+def _number_node(name: str, operand: Tensor, partial: Partial, x: Any, y: Any) -> Node:
+    """The node of a function of x and y, one of which is the tensor ``operand`` and the other a number."""
+    # As in PyTorch the number counts as saved if the derivative reads it.
+    if operand is x:
+        is_read, keeps = partial.reads_x, partial.reads_y
+        if not is_read:
+            x = None
+    else:
+        is_read, keeps = partial.reads_y, partial.reads_x
+        if not is_read:
+            y = None
+    memory = operand._memory
+    saved = [(memory, memory.version, operand._data.shape)] if is_read else []
+    made: Node = _NUMBER_NODES.make(name, partial, (operand._node or operand,), saved, keeps, x, y)
+    return made
 
 
 def same_elements(a: np.ndarray, b: np.ndarray) -> bool:
@@ -760,12 +840,14 @@ def refuse_overlap(written: np.ndarray, read: np.ndarray) -> None:
 
 def in_place_operand(x: Tensor, other: Any) -> Any:
     """``other`` as an argument of ``operate(x, other, out=x)``; None if the operation is recorded or converts."""
-    if _recorded(x):
+    is_tensor = isinstance(other, Tensor)
+    if _mode.enabled and (_either_recorded(x, other) if is_tensor else _recorded(x)):
         return None
-    if isinstance(other, Tensor):
+    if is_tensor:
         if other._memory is x._memory:
             refuse_overlap(x._data, other._data)
-        return None if other._data.dtype != x._data.dtype or _recorded(other) else other._data
+        a, b = other._data.dtype, x._data.dtype
+        return None if a is not b and a != b else other._data
     kind = type(other)
     return other if (kind is float or kind is int) and x._data.dtype.char in "fd" else None
 
@@ -784,14 +866,34 @@ def original(x: Tensor, *others: Any) -> Tensor:
     return _wrap(x._data.copy(), x._node)
 
 
-def in_place(x: Tensor, other: Any, operate: Any, otherwise: Callable[[Any, Any], Tensor]) -> Tensor:
-    """``x = operate(x, other)`` in the memory of x; ``otherwise`` is used if it is recorded."""
-    if capture_state.active:
+def in_place(
+    x: Tensor, other: Any, operate: Any, otherwise: Callable[[Any, Any], Tensor], direct: Direct | None = None
+) -> Tensor:
+    """``x = operate(x, other)`` in the memory of x; ``otherwise`` is used if it is recorded.
+
+    ``direct``: the same function for small arrays.
+    """
+    if active:
         capture_state.stop("a tensor is changed in place outside the kernels")
     operand = in_place_operand(x, other)
     if operand is None:
         return x._in_place(otherwise(original(x, other), other))
+    if direct is not None and overwrite_directly(x, direct, operand):
+        return x
     return overwrite(x, operand, operate, other, otherwise)
+
+
+def overwrite_directly(x: Tensor, direct: Direct, *operands: Any) -> bool:
+    """``direct(x, *operands)`` in the memory of x, which is not recorded; False, with nothing done, for NumPy to do."""
+    memory = x._memory
+    try:
+        version = memory.version
+    except RuntimeError:
+        version = memory.version_to_write()
+    if active or direct.call(x._data, *operands, x._data) is None:
+        return False
+    memory.version = version + 1
+    return True
 
 
 def overwrite(x: Tensor, operand: Any, operate: Any, other: Any, otherwise: Callable[[Any, Any], Tensor]) -> Tensor:
