@@ -314,6 +314,9 @@ def by_method(*args: Any) -> Any:
     raise AssertionError("this node has a method instead")
 
 
+# The slots of a node that keeps nothing but its own state, for a `Maker`.
+PLAIN_NODE: dict[str, Any] = {"keeps": False, "run": by_method, "recompute": None, "read": None, "hooks": None}
+
 _FREED = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
     "freed). Specify retain_graph=True if you need to backward through the graph twice."

@@ -423,7 +423,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 def _product_for(input: Tensor, other: Any, alpha: Any) -> np.ndarray | None:
     """``alpha * other`` as the operand of an in-place operation that is neither recorded nor converts."""
     kind = type(alpha)
-    if (kind is not float and kind is not int) or type(other) is not Tensor or input._data.dtype.kind != "f":
+    if (kind is not float and kind is not int) or not isinstance(other, Tensor) or input._data.dtype.kind != "f":
         return None
     operand = in_place_operand(input, other)
     if operand is None or not -FITS_ALL < alpha < FITS_ALL:

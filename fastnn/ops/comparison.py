@@ -15,12 +15,13 @@ from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._core.numpy_trace import run
 from fastnn._tensor.tensor import TENSORS, Tensor, _recorded, _unbroadcast, _wrap
 from fastnn._tensor.views import linear_map
-from fastnn.kernels.runtime.direct_loops import Direct
+from fastnn.kernels.runtime.direct_loops import CHOICE, Direct
 from fastnn.ops.core import (
     NUMBERS,
     as_operand,
     broadcast,
     check_tensor,
+    kept_where,
     named,
     promote,
     quiet,
@@ -326,7 +327,9 @@ _BOOL = np.dtype(np.bool_)
 
 def _where(condition: Tensor, mask: np.ndarray, x: Tensor, y: Tensor) -> Tensor:
     try:
-        result = run(np.where, mask, x._data, y._data)
+        result = None if active else CHOICE.call(mask, x._data, y._data)
+        if result is None:
+            result = run(np.where, mask, x._data, y._data)
     except ValueError:
         raise shape_error(mask.shape, x._data.shape, y._data.shape) from None
     if not _recorded(x, y):
@@ -347,7 +350,7 @@ def keep_where(x: Tensor, mask: np.ndarray) -> Tensor:
     """``x`` where the mask holds, and 0 elsewhere, even for infinity and NaN."""
 
     def keep(a: np.ndarray) -> np.ndarray:
-        return np.where(mask, a, a.dtype.type(0))
+        return kept_where(mask, a)
 
     return linear_map("Where", x, keep, keep)
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fastnn._autograd.engine import MethodNode, Node, ResultNode, by_method, next_sequence
+from fastnn._autograd.engine import PLAIN_NODE, MethodNode, Node, ResultNode, next_sequence
 from fastnn._autograd.modes import _mode
 from fastnn._core import capture_state
 from fastnn._core import numpy_trace as trace
@@ -27,7 +27,7 @@ from fastnn._tensor import torch_function
 from fastnn._tensor.tensor import TENSORS, Tensor, _either_recorded, _recorded, _unbroadcast, _wrap
 from fastnn._tensor.views import ArrayMap, mapped
 from fastnn.kernels.runtime import allocation
-from fastnn.kernels.runtime.direct_loops import Direct
+from fastnn.kernels.runtime.direct_loops import CHOICE, Direct
 from fastnn.kernels.runtime.instances import Maker
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -347,11 +347,20 @@ def step_map(x: Tensor, forward: ArrayMap, backward: ArrayMap, *sources: Tensor)
     return _wrap(result, Node("Step", (x, *sources), run))
 
 
+_ZEROS = {np.dtype(kind): np.zeros((), kind) for kind in (np.float32, np.float64)}
+
+
+def kept_where(mask: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """``a`` where the mask holds and 0 elsewhere; recorded in a trace, where ``a`` is not a plain array."""
+    found = CHOICE.call(mask, a, _ZEROS.get(a.dtype))
+    return np.where(mask, a, a.dtype.type(0)) if found is None else found
+
+
 def gated(grad: Tensor, mask: np.ndarray, *sources: Tensor) -> Tensor:
     """``grad`` where the mask holds and 0 elsewhere, even for infinity and NaN; see :func:`step_map`."""
 
     def keep(a: np.ndarray) -> np.ndarray:
-        return np.where(mask, a, a.dtype.type(0))
+        return kept_where(mask, a)
 
     return step_map(grad, keep, keep, *sources)
 
@@ -707,10 +716,9 @@ class _BinaryNode(MethodNode):
             super().release()
 
 
-_NODE: dict[str, Any] = {"keeps": False, "run": by_method, "recompute": None, "read": None, "hooks": None}
 _COUNTED: dict[str, Any] = {"sequence": next_sequence}
 _BINARY_NODES = Maker(
-    _BinaryNode, ("title", "dx", "dy", "edges", "saved", "x_shape", "y_shape", "x", "y"), constants=_NODE,
+    _BinaryNode, ("title", "dx", "dy", "edges", "saved", "x_shape", "y_shape", "x", "y"), constants=PLAIN_NODE,
     called=_COUNTED,
 )  # fmt: skip
 
@@ -791,7 +799,7 @@ class _NumberNode(MethodNode):
 
 _NUMBER_NODES = Maker(
     _NumberNode, ("title", "partial", "edges", "saved", "keeps", "x", "y"),
-    constants={name: value for name, value in _NODE.items() if name != "keeps"}, called=_COUNTED,
+    constants={name: value for name, value in PLAIN_NODE.items() if name != "keeps"}, called=_COUNTED,
 )  # fmt: skip
 
 

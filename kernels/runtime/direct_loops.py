@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,16 @@ from numba.extending import intrinsic
 
 from fastnn.kernels.runtime import compiler
 from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Words
-from fastnn.kernels.runtime.numpy_loops import call_loop, find_loop
-from fastnn.kernels.runtime.python_calls import call_for_real, call_words, float_value, python_address, python_function
+from fastnn.kernels.runtime.numpy_loops import _sums_at_once, call_loop, find_loop
+from fastnn.kernels.runtime.python_calls import (
+    call_for_real,
+    call_words,
+    float_value,
+    new_array,
+    put_zeros,
+    python_address,
+    python_function,
+)
 from fastnn.kernels.runtime.raw_memory import (
     WORD,
     data_of,
@@ -29,7 +38,10 @@ from fastnn.kernels.runtime.raw_memory import (
     flags_of,
     integer,
     ndim_of,
+    number_at,
+    pointer,
     put_integer,
+    put_number,
     put_real,
     stack_words,
     type_of,
@@ -40,11 +52,13 @@ _C_CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x0001, 0x0100, 0x0400
 _IN_ORDER = _C_CONTIGUOUS | _ALIGNED
 # The most numbers of a result. Python's lock is held meanwhile, and for more NumPy's own share is small.
 MOST = 16384
+# The most terms of a sum that are added in any order; of more, those of one dimension.
+FEW = 512
 # Positions in the table of NumPy's C API, which its binary interface fixes.
-_NEW_LIKE_ARRAY = 277
+_NEW_LIKE_ARRAY, _NEW_FROM_DESCRIPTOR = 277, 94
 _KEEP_ORDER = 2
-_BOOL = np.dtype(np.bool_)
-_DTYPES = FLOAT32, FLOAT64, np.dtype(np.int64), _BOOL
+_BOOL, _INT64 = np.dtype(np.bool_), np.dtype(np.int64)
+_DTYPES = FLOAT32, FLOAT64, _INT64, _BOOL
 
 # The words that one ufunc's function reads, and for each dtype: its object, loop and data of the ufunc, and the dtype
 # of the result, 0 for the same one.
@@ -54,6 +68,10 @@ _ROWS, _WIDTH = len(_TABLE), len(_ROW)
 # Addresses of up to three operands, the count, up to three steps, and a number.
 _ARGS, _COUNT, _STEPS, _NUMBER = 0, 3, 4, 7
 _block = stack_words(8)
+# The same, and the sizes of a result of up to seven dimensions.
+_MOST_DIMENSIONS = 7
+_SHAPE = 8
+_sum_block = stack_words(16)
 
 
 @intrinsic
@@ -233,21 +251,141 @@ def _compute_directly(me, args, count):
     return out
 
 
-@functools.cache
-def _words_of_process() -> tuple[int, ...] | None:
-    """The words of a table that are the same for all ufuncs; None if this NumPy has no such functions."""
-    try:
-        capsule = np._core._multiarray_umath._ARRAY_API  # type: ignore[attr-defined]  # its C interface
-        read = ctypes.pythonapi.PyCapsule_GetPointer
-        read.restype, read.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-        functions = read(capsule, None)
-        new_like = ctypes.c_void_p.from_address(functions + _NEW_LIKE_ARRAY * ctypes.sizeof(ctypes.c_void_p)).value
-        return (
-            id(np.ndarray), id(float), id(int), id(None), python_address("Py_IncRef"), new_like or 0,
-            *map(python_address, ("PyLong_AsDouble", "PyErr_Occurred", "PyErr_Clear")),
+# -- Sums ---------------------------------------------------------------------------------------
+
+_SUM = Words("; array none true hold real_of new most few rows")
+
+
+def _sum_directly(me, args, count):
+    # args: an array; the first dimension of the sum, and the one after its last; whether they are kept.
+    table = data_of(me)
+    none, x = integer(table, _SUM.none), integer(args, 0)
+    is_taken = type_of(x) == integer(table, _SUM.array) and flags_of(x) & _IN_ORDER == _IN_ORDER
+    first, last, size, terms, row = 0, 0, 0, 1, -1
+    if is_taken:
+        first = int(call_for_real(integer(table, _SUM.real_of), integer(args, 1)))
+        last = int(call_for_real(integer(table, _SUM.real_of), integer(args, 2)))
+        for k in range(2):
+            if descriptor_of(x) == integer(table, _SUM.rows + 3 * k):
+                row = _SUM.rows + 3 * k
+        size = _size_of(x)
+        is_taken = row >= 0 and 0 < size <= integer(table, _SUM.most) and 0 <= first <= last <= ndim_of(x)
+        is_taken = is_taken and (first < last or ndim_of(x) == 0)
+    block = _sum_block()
+    dimensions = 0
+    if is_taken:
+        is_kept = integer(args, 3) == integer(table, _SUM.true)
+        for i in range(ndim_of(x)):
+            if first <= i < last:
+                terms *= dimension_of(x, i)
+            if is_kept or not first <= i < last:
+                put_integer(block, _SHAPE + dimensions, 1 if first <= i < last else dimension_of(x, i))
+                dimensions += 1
+            is_taken = is_taken and dimensions <= _MOST_DIMENSIONS
+        # All numbers, or the last dimension, or few numbers: otherwise they are added in blocks, elsewhere.
+        few, is_end = terms <= integer(table, _SUM.few), last == ndim_of(x)
+        is_taken = is_taken and (few or is_end) and (first == 0 or (is_end and (few or last - first == 1)))
+    if not is_taken:
+        call_words(integer(table, _SUM.hold), none, 0, 0, 0)
+        return none
+    call_words(integer(table, _SUM.hold), descriptor_of(x), 0, 0, 0)
+    out = new_array(
+        integer(table, _SUM.new), integer(table, _SUM.array), descriptor_of(x), dimensions, block + 8 * _SHAPE
+    )
+    if out == 0:
+        return out
+    itemsize = 4 if row == _SUM.rows else 8
+    rest = size // terms
+    loop, extra = integer(table, row + 1), integer(table, row + 2)
+    put_zeros(data_of(out), rest * itemsize)
+    # NumPy's loop adds a number to itself where its first operand and its result do not move.
+    is_last = last == ndim_of(x) or rest == 1
+    put_integer(block, _COUNT, terms if is_last else rest)
+    put_integer(block, _STEPS, 0 if is_last else itemsize)
+    put_integer(block, _STEPS + 1, itemsize)
+    put_integer(block, _STEPS + 2, 0 if is_last else itemsize)
+    for i in range(rest if is_last else terms):
+        target = data_of(out) + (i * itemsize if is_last else 0)
+        put_integer(block, 0, target)
+        put_integer(block, 1, data_of(x) + i * itemsize * (terms if is_last else rest))
+        put_integer(block, 2, target)
+        call_loop(loop, block, block + 8 * _COUNT, block + 8 * _STEPS, extra)
+    return out
+
+
+# -- A choice by a mask -------------------------------------------------------------------------
+
+_CHOICE = Words("; array none hold new_like most bools float32 float64 int64")
+
+
+@compiler.inline
+def _choose(block, size, x_moves, y_moves, like):
+    mask = pointer(block, 0, np.uint8(0))
+    x, y, out = pointer(block, 1, like), pointer(block, 2, like), pointer(block, 3, like)
+    if x_moves and y_moves:
+        for i in range(size):
+            put_number(out, i, number_at(x, i) if number_at(mask, i) else number_at(y, i))
+    elif x_moves:
+        other = number_at(y, 0)
+        for i in range(size):
+            put_number(out, i, number_at(x, i) if number_at(mask, i) else other)
+    elif y_moves:
+        other = number_at(x, 0)
+        for i in range(size):
+            put_number(out, i, other if number_at(mask, i) else number_at(y, i))
+    else:
+        first, other = number_at(x, 0), number_at(y, 0)
+        for i in range(size):
+            put_number(out, i, first if number_at(mask, i) else other)
+
+
+def _choose_directly(me, args, count):
+    # args: a mask; two arrays of its shape and of one dtype, or of one number.
+    table = data_of(me)
+    array, none = integer(table, _CHOICE.array), integer(table, _CHOICE.none)
+    mask, x, y = integer(args, 0), integer(args, 1), integer(args, 2)
+    is_taken = type_of(mask) == array and type_of(x) == array and type_of(y) == array
+    size, kind = 0, 0
+    if is_taken:
+        size, kind = _size_of(mask), descriptor_of(x)
+        flags = flags_of(mask) & flags_of(x) & flags_of(y)
+        is_taken = (
+            descriptor_of(mask) == integer(table, _CHOICE.bools) and descriptor_of(y) == kind
+            and flags & _IN_ORDER == _IN_ORDER and 0 < size <= integer(table, _CHOICE.most)
+            and (kind == integer(table, _CHOICE.float32) or kind == integer(table, _CHOICE.float64)
+                 or kind == integer(table, _CHOICE.int64))
+            and (_is_same_shape(mask, x) or (_size_of(x) == 1 and ndim_of(x) <= ndim_of(mask)))
+            and (_is_same_shape(mask, y) or (_size_of(y) == 1 and ndim_of(y) <= ndim_of(mask)))
         )  # fmt: skip
-    except AttributeError:
-        return None
+    if not is_taken:
+        call_words(integer(table, _CHOICE.hold), none, 0, 0, 0)
+        return none
+    call_words(integer(table, _CHOICE.hold), kind, 0, 0, 0)
+    out = call_words(integer(table, _CHOICE.new_like), mask, _KEEP_ORDER, kind, 0)
+    if out == 0:
+        return out
+    block = _block()
+    put_integer(block, 0, data_of(mask))
+    put_integer(block, 1, data_of(x))
+    put_integer(block, 2, data_of(y))
+    put_integer(block, 3, data_of(out))
+    if kind == integer(table, _CHOICE.float32):
+        _choose(block, size, _size_of(x) == size, _size_of(y) == size, np.int32(0))
+    else:
+        _choose(block, size, _size_of(x) == size, _size_of(y) == size, np.int64(0))
+    return out
+
+
+# -- The functions of Python --------------------------------------------------------------------
+
+
+@functools.cache
+def _numpy_function(position: int) -> int:
+    """The address of a function in the table of NumPy's C API."""
+    read = ctypes.pythonapi.PyCapsule_GetPointer
+    read.restype, read.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    table = read(np._core._multiarray_umath._ARRAY_API, None)  # type: ignore[attr-defined]  # NumPy's C interface
+    return ctypes.c_void_p.from_address(table + position * ctypes.sizeof(ctypes.c_void_p)).value or 0
 
 
 class Direct:
@@ -273,16 +411,56 @@ class Direct:
         return self.call(*args)
 
     def _built(self) -> Any:
-        head = _words_of_process()
-        if head is None:
-            return _ask_numpy
         rows = []
         for dtype in _DTYPES:
             loop = find_loop(self.ufunc, *[dtype] * self.ufunc.nin, _BOOL if self.is_relation else dtype)
             rows += [id(dtype), *(loop or (0, 0)), id(_BOOL) if self.is_relation else 0]
-        table = np.array([*head, self.ufunc.nin, MOST, len(_DTYPES), *rows], np.int64)
-        return python_function(f"{self.ufunc.__name__}_directly", _compute_directly, table)
+        words = [
+            id(np.ndarray), id(float), id(int), id(None), python_address("Py_IncRef"), _numpy_function(_NEW_LIKE_ARRAY),
+            *map(python_address, ("PyLong_AsDouble", "PyErr_Occurred", "PyErr_Clear")),
+            self.ufunc.nin, MOST, len(_DTYPES), *rows,
+        ]  # fmt: skip
+        return python_function(f"{self.ufunc.__name__}_directly", _compute_directly, np.array(words, np.int64))
+
+
+class _AtFirstCall:
+    """A function that is made when it is first called."""
+
+    __slots__ = ("_make", "call")
+
+    def __init__(self, make: Callable[[], Callable[..., Any]]) -> None:
+        self._make = make
+        self.call: Callable[..., Any] = self._first_call
+
+    def _first_call(self, *args: Any) -> Any:
+        self.call = self._make()
+        return self.call(*args)
+
+
+def _make_sum() -> Callable[..., Any]:
+    loops = [(dtype, find_loop(np.add, dtype, dtype, dtype)) for dtype in (FLOAT32, FLOAT64)]
+    if None in [loop for _, loop in loops] or not _sums_at_once():
+        return _ask_numpy
+    words = [
+        id(np.ndarray), id(None), id(True), python_address("Py_IncRef"), python_address("PyLong_AsDouble"),
+        _numpy_function(_NEW_FROM_DESCRIPTOR), MOST, FEW, *[w for dtype, loop in loops for w in (id(dtype), *loop)],
+    ]  # fmt: skip
+    return python_function("sum_directly", _sum_directly, np.array(words, np.int64))
+
+
+def _make_choice() -> Callable[..., Any]:
+    words = [
+        id(np.ndarray), id(None), python_address("Py_IncRef"), _numpy_function(_NEW_LIKE_ARRAY), MOST, id(_BOOL),
+        id(FLOAT32), id(FLOAT64), id(_INT64),
+    ]  # fmt: skip
+    return python_function("choose_directly", _choose_directly, np.array(words, np.int64))
 
 
 def _ask_numpy(*args: Any) -> None:
-    """In the place of the function where NumPy has another layout."""
+    """In the place of a function where NumPy has another layout."""
+
+
+# `SUM.call(x, first, last, is_kept)`: the sum over the dimensions from `first` to `last`, without that one.
+SUM = _AtFirstCall(_make_sum)
+# `CHOICE.call(mask, x, y)`: as `np.where`.
+CHOICE = _AtFirstCall(_make_choice)

@@ -35,7 +35,7 @@ def _make_instance(me, args, count):
     for i in range(integer(table, _TABLE.slots)):
         row = _HEAD + i * _WIDTH
         source, value = integer(table, row + _SLOT.source), integer(table, row + _SLOT.value)
-        if source == _ARGUMENT or source == _IS_GIVEN:
+        if source in (_ARGUMENT, _IS_GIVEN):
             found = integer(args, value) if value < count else none
             if source == _IS_GIVEN:
                 found = integer(table, _TABLE.false) if found == none else integer(table, _TABLE.true)

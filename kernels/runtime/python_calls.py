@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastnn.kernels.runtime import compiler
@@ -71,6 +72,30 @@ def put_field(typingctx, made, offset, value):
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def new_array(typingctx, function, kind, descriptor, ndim, shape):
+    """A new array, by ``PyArray_NewFromDescr`` of NumPy, which takes a reference to the dtype."""
+
+    def codegen(context, builder, signature, values):
+        function, kind, descriptor, ndim, shape = values
+        made = builder.inttoptr(function, ir.FunctionType(WORD, [WORD] * 8).as_pointer())
+        return builder.call(made, [kind, descriptor, ndim, shape, *[WORD(0)] * 4])
+
+    return types.int64(*[types.int64] * 5), codegen
+
+
+@intrinsic
+def put_zeros(typingctx, address, count):
+    """Set a number of bytes at an address to 0."""
+
+    def codegen(context, builder, signature, values):
+        place = builder.inttoptr(values[0], ir.IntType(8).as_pointer())
+        cgutils.memset(builder, place, values[1], 0)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
 
 
 def python_address(name: str) -> int:
