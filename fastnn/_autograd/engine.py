@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn._autograd import leaf_writers
 from fastnn._autograd.hooks import Hooks, RemovableHandle, leaf_hooks
 from fastnn._autograd.modes import _mode
 from fastnn._core.capture_state import active
@@ -599,6 +600,7 @@ def run_backward(
     except BaseException:
         # Not in a `finally` block, which Ctrl-C could interrupt.
         _mode.enabled, _mode.direct, _mode.retain, _mode.at_end = before
+        leaf_writers.release_all()
         raise
 
 
