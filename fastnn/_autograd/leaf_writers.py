@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from threading import get_ident
 from typing import Any
 
+from fastnn._core.capture_state import active, is_mine
+
 # From the ids of leaves to threads. `setdefault` looks and writes in one step, which no other thread interrupts.
 _writers: dict[int, int] = {}
 
@@ -43,9 +45,9 @@ def wait_for(leaves: Sequence[Any]) -> None:
 
 
 def release(leaf: Any) -> None:
-    """Let other threads write, if this one has claimed the leaf."""
+    """Let other threads write, if this one has claimed the leaf; in a trace only its end does."""
     key = id(leaf)
-    if _writers.get(key) == get_ident():
+    if _writers.get(key) == get_ident() and not (active and is_mine()):
         del _writers[key]
 
 
