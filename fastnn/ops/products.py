@@ -213,6 +213,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     if n == 1:
         return matmul(input.unsqueeze(0), other).squeeze(-2)
     if m == 1:
+        if n == 2 and input._data.shape[1] == other._data.shape[0] and not _recorded(input, other):
+            return _wrap(_array_product(input._data, other._data[:, None], False).reshape(-1))
         return matmul(input, other.unsqueeze(1)).squeeze(-1)
     x, y = input._data.shape, other._data.shape
     if x[-1] != y[-2]:
@@ -249,6 +251,9 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     if a._data.size > _LONG:
         # A matrix product adds sequentially along the inner dimension.
         return (a * b).sum()
+    if not _recorded(a, b):
+        # Without views of tensors.
+        return _wrap(_array_product(a._data[None], b._data[:, None], False).reshape(()))
     return _mm(a.unsqueeze(0), b.unsqueeze(1)).reshape(())
 
 
