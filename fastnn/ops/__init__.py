@@ -62,7 +62,11 @@ def _in_place_form(function: Callable[..., Any], name: str) -> Callable[..., Any
 
     @functools.wraps(function)
     def changed(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if direct is not None and not args and not kwargs and not _recorded(self) and overwrite_directly(self, direct):
+        # Bools and integers are refused or converted by the function.
+        if (
+            direct is not None and not args and not kwargs and self._data.dtype.kind == "f" and not _recorded(self)
+            and overwrite_directly(self, direct)
+        ):  # fmt: skip
             return self
         return self._in_place(function(original(self, *args), *args, **kwargs))
 

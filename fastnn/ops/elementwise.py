@@ -455,8 +455,15 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 _NUMBERS = frozenset((float, int))
 
 
+_MAXIMUM, _MINIMUM = Direct(np.maximum), Direct(np.minimum)
+
+
 def _clamp_by_numbers(input: Tensor, min: Any, max: Any) -> Tensor:
     def limit(a: np.ndarray) -> Any:
+        if min is None or max is None:
+            found = _MINIMUM.call(a, float(max)) if min is None else _MAXIMUM.call(a, float(min))
+            if found is not None:
+                return found
         # The upper limit last, so that it wins if it is below the lower one.
         if min is None:
             return np.minimum(a, max)
