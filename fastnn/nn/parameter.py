@@ -16,7 +16,7 @@ import numpy as np
 
 from fastnn._autograd.engine import Alias, InferenceMemory, Memory
 from fastnn._autograd.hooks import leaf_hooks
-from fastnn._autograd.leaf_writers import claim, release, wait_for
+from fastnn._autograd.leaf_writers import claim, release
 from fastnn._autograd.modes import _mode
 from fastnn._core import capture_state
 from fastnn._core.devices import check_device
@@ -116,22 +116,25 @@ class Parameter(Tensor):
         """Where a kernel may write this parameter's gradient, and whether it has to add to it.
 
         None if the gradient must go through ``_accumulate_grad``, also while another thread writes it. After writing,
-        call ``_grad_written``.
+        call ``_grad_finished``.
         """
+        if not _mode.direct or not claim(self):
+            return None
+        target = self._claimed_target()
+        if target is None:
+            release(self)
+        return target
+
+    def _claimed_target(self) -> tuple[np.ndarray, bool] | None:
+        """As :meth:`_grad_target`, for the thread that has claimed the parameter."""
         if not _mode.direct or not self._requires_grad or (self._hooks is not None and leaf_hooks(self) is not None):
             return None
-        if not claim(self):
-            return None
         if self._grad is not None:
-            if self._grad._data is self._grad_place:
-                return self._grad._data, True
-            release(self)
-            return None
+            return (self._grad._data, True) if self._grad._data is self._grad_place else None
         if self._grad_place is None:
             self._grad_place = self._slot.grad_array
         elif _references(self) != _UNSHARED and not capture_state.is_mine():
             # A trace writes nothing; a recording chooses the target when it runs.
-            release(self)
             return None
         return self._grad_place, False
 
@@ -160,10 +163,8 @@ class Parameter(Tensor):
         release(self)
 
     def _accumulate_claimed(self, grad: Tensor) -> None:
-        target = self._grad_target()
+        target = self._claimed_target()
         if target is None:
-            if not claim(self):
-                wait_for((self,))
             super()._accumulate_claimed(grad)
             return
         array, accumulate = target

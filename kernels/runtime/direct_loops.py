@@ -438,12 +438,15 @@ class _AtFirstCall:
 
 
 def _make_sum() -> Callable[..., Any]:
-    loops = [(dtype, find_loop(np.add, dtype, dtype, dtype)) for dtype in (FLOAT32, FLOAT64)]
-    if None in [loop for _, loop in loops] or not _sums_at_once():
-        return _ask_numpy
+    rows: list[int] = []
+    for dtype in (FLOAT32, FLOAT64):
+        loop = find_loop(np.add, dtype, dtype, dtype)
+        if loop is None or not _sums_at_once():
+            return _ask_numpy
+        rows += [id(dtype), *loop]
     words = [
         id(np.ndarray), id(None), id(True), python_address("Py_IncRef"), python_address("PyLong_AsDouble"),
-        _numpy_function(_NEW_FROM_DESCRIPTOR), MOST, FEW, *[w for dtype, loop in loops for w in (id(dtype), *loop)],
+        _numpy_function(_NEW_FROM_DESCRIPTOR), MOST, FEW, *rows,
     ]  # fmt: skip
     return python_function("sum_directly", _sum_directly, np.array(words, np.int64))
 

@@ -112,7 +112,7 @@ class _Method(ctypes.Structure):
 
 
 @functools.cache
-def _compiled(function: Callable[[int, int, int], int]) -> Any:
+def _compiled(function: Callable[..., Any]) -> Any:
     compiler.make_sure()
     return compiler.compile_callback(function, _SIGNATURE)
 
@@ -121,7 +121,7 @@ def _compiled(function: Callable[[int, int, int], int]) -> Any:
 _kept: list[Any] = []
 
 
-def python_function(name: str, function: Callable[[int, int, int], int], table: np.ndarray) -> Callable[..., Any]:
+def python_function(name: str, function: Callable[..., Any], table: np.ndarray) -> Callable[..., Any]:
     """A function that Python calls with any objects.
 
     Args:
