@@ -163,11 +163,21 @@ class Node:
         # Subclasses give it more arguments than the gradient.
         self.run: Callable[..., tuple[Tensor | None, ...]] | None = run
         # A leaf is its own edge; everything else is reached through the node that made it.
-        if len(operands) == 2:
-            # Without the call of a comprehension: it would take a third of the time of this function.
+        count = len(operands)
+        # Without the call of a comprehension: it would take a third of the time of this function.
+        if count == 2:
             a, b = operands
             self.edges: tuple[Edge, ...] = (
                 (a._node or a) if a._requires_grad else None, (b._node or b) if b._requires_grad else None
+            )  # fmt: skip
+        elif count == 1:
+            a = operands[0]
+            self.edges = ((a._node or a) if a._requires_grad else None,)
+        elif count == 3:
+            a, b, c = operands
+            self.edges = (
+                (a._node or a) if a._requires_grad else None, (b._node or b) if b._requires_grad else None,
+                (c._node or c) if c._requires_grad else None,
             )  # fmt: skip
         else:
             self.edges = tuple([(t._node or t) if t._requires_grad else None for t in operands])

@@ -703,6 +703,14 @@ class _BinaryNode(MethodNode):
 
     __slots__ = ("dx", "dy", "x", "x_shape", "y", "y_shape")
 
+    dx: Partial
+    dy: Partial
+    x: Any
+    y: Any
+    # None for an operand without a gradient.
+    x_shape: tuple[int, ...] | None
+    y_shape: tuple[int, ...] | None
+
     def gradients(self, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x_shape, y_shape = self.x_shape, self.y_shape
         return (

@@ -122,14 +122,16 @@ class _MmNode(SelectiveNode):
                 by_a = _mm(left[0], right[0], left[1], right[1], a_columns)
             else:
                 g, y = grad._data, self.y
-                by_a = _wrap(_array_product(*(y, g.T) if turn_a else (g, y.T), a_columns))
+                first, second = (y, g.T) if turn_a else (g, y.T)
+                by_a = _wrap(_array_product(first, second, a_columns))
         if wants[1] and a is not None:
             if _mode.enabled:
                 left, right = ((grad, True), (a, turn_a)) if turn_b else ((a, not turn_a), (grad, False))
                 by_b = _mm(left[0], right[0], left[1], right[1], b_columns)
             else:
                 g, x = grad._data, self.x
-                by_b = _wrap(_array_product(*(g.T, x) if turn_b else (x.T, g), b_columns))
+                first, second = (g.T, x) if turn_b else (x.T, g)
+                by_b = _wrap(_array_product(first, second, b_columns))
         return by_a, by_b
 
     def release(self) -> None:
