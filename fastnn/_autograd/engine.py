@@ -643,9 +643,15 @@ def _walk(
         else:
             waiting[edge] = g
             heapq.heappush(queue, (-edge.sequence, edge))
-    while queue:
-        _, node = heapq.heappop(queue)
-        grad = waiting.pop(node)
+    # The next operation and its gradient, if nothing else waits: in a chain the queue is not used.
+    following: Any = None
+    while following is not None or queue:
+        if following is not None:
+            node, grad = following
+            following = None
+        else:
+            node = heapq.heappop(queue)[1]
+            grad = waiting.pop(node)
         hooks = None if inner else node.hooks
         if hooks is not None:
             grad = _run_hooks(hooks, grad)
@@ -670,15 +676,36 @@ def _walk(
             operand_grads = _run_after(watched, operand_grads, given)
         if anomaly["enabled"]:
             _check_nan(node, operand_grads)
+        if not queue and useful is None and len(node.edges) == 1:
+            # As below, in two thirds of the time.
+            (edge,), (g,) = node.edges, operand_grads
+            if g is not None and isinstance(edge, Node):
+                following = edge, g
+                if not retain_graph:
+                    node.release()
+                continue
         for edge, g in zip(node.edges, operand_grads, strict=True):
             if edge is None or g is None:
                 continue
             if edge in waiting:
                 waiting[edge] = _sum(waiting[edge], g, edge, summed)
             elif isinstance(edge, Node):
-                if useful is None or edge in useful:
-                    waiting[edge] = g
-                    heapq.heappush(queue, (-edge.sequence, edge))
+                if useful is not None and edge not in useful:
+                    continue
+                if following is None and not queue:
+                    following = edge, g
+                    continue
+                if following is not None:
+                    # Not a chain: both have to wait for their turns.
+                    first, first_grad = following
+                    following = None
+                    waiting[first] = first_grad
+                    heapq.heappush(queue, (-first.sequence, first))
+                    if edge is first:
+                        waiting[edge] = _sum(first_grad, g, edge, summed)
+                        continue
+                waiting[edge] = g
+                heapq.heappush(queue, (-edge.sequence, edge))
             elif edge._node is not None:
                 raise RuntimeError(
                     f"leaf variable of shape {tuple(edge._data.shape)} has been moved into the graph interior: an "
@@ -687,7 +714,8 @@ def _walk(
             elif wanted is not None or (edge._hooks is not None and leaf_hooks(edge) is not None):
                 _leaf(edge, g, leaves, wanted, summed)
                 if uses is None and edge._hooks is not None and not inner:
-                    uses = _uses([node, *[other for _, other in queue]], needed)
+                    ahead = [following[0]] if following is not None else [other for _, other in queue]
+                    uses = _uses([node, *ahead], needed)
             elif edge._requires_grad:
                 # The leaf may have been frozen since the forward.
                 edge._accumulate_grad(g)

@@ -720,8 +720,8 @@ class _BinaryNode(MethodNode):
 
     def release(self) -> None:
         if self.saved:
-            self.x = self.y = None
-            super().release()
+            self.x = self.y = self.run = None
+            self.saved = []
 
 
 _COUNTED: dict[str, Any] = {"sequence": next_sequence}
@@ -801,8 +801,8 @@ class _NumberNode(MethodNode):
 
     def release(self) -> None:
         if self.saved or self.keeps:
-            self.x = self.y = None
-            super().release()
+            self.x = self.y = self.run = None
+            self.saved = []
 
 
 _NUMBER_NODES = Maker(
