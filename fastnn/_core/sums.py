@@ -6,11 +6,25 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.kernels.runtime.direct_loops import FEW, SUM
+
 # At most about so many numbers are added sequentially, and then as many partial sums.
 _BLOCK = 128
-# Up to so many numbers, the order of addition does not matter.
-FEW = 512
 _add: Any = np.add.reduce
+
+
+def add_up_small(a: np.ndarray, axes: Any, keepdims: bool) -> np.ndarray | None:
+    """:func:`add_up` of neighbouring dimensions, the first or the last ones, of a small array; None for others."""
+    if axes is None:
+        return SUM.call(a, 0, a.ndim, keepdims)
+    if type(axes) is not tuple or not axes:
+        return None
+    first, last = axes[0], axes[-1] + 1
+    count = last - first
+    if count > 1 and (axes != tuple(range(first, last)) or (count == a.ndim and a.size > FEW)):
+        # Several dimensions of many numbers are added one after the other.
+        return None
+    return None if first < 0 else SUM.call(a, first, last, keepdims)
 
 
 def add_up(a: np.ndarray, axes: Any = None, kind: Any = None, keepdims: bool = False) -> Any:
@@ -19,6 +33,9 @@ def add_up(a: np.ndarray, axes: Any = None, kind: Any = None, keepdims: bool = F
     NumPy uses pairwise summation only along the contiguous dimension. Along others it adds row by row: 100,000 times
     0.1 in float32 gives 9,998.56. Here the rows are added in blocks. float16 and bfloat16 are summed in float32.
     """
+    found = add_up_small(a, axes, keepdims) if kind is None else None
+    if found is not None:
+        return found
     if a.dtype.kind not in "fV":
         return _add(a, axes, kind, None, keepdims)
     if a.dtype.itemsize == 2:

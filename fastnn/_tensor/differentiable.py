@@ -15,6 +15,7 @@ import numpy as np
 from fastnn._autograd.engine import Memory, Node, _hooks_of, run_backward
 from fastnn._autograd.gradients import backward
 from fastnn._autograd.hooks import RemovableHandle
+from fastnn._autograd.leaf_writers import claim, release, wait_for
 from fastnn._autograd.modes import _mode
 from fastnn._core import capture_state
 from fastnn._core.dtypes import FLOATING
@@ -162,6 +163,14 @@ class Differentiable:
 
     def _accumulate_grad(self, grad: Tensor) -> None:
         """Add to the gradient of this tensor."""
+        if not claim(self):
+            wait_for((self,))
+        try:
+            self._accumulate_claimed(grad)
+        finally:
+            release(self)
+
+    def _accumulate_claimed(self, grad: Tensor) -> None:
         if _mode.enabled:
             # With create_graph the gradient has a history, too.
             self._grad = grad.clone() if self._grad is None else self._grad + grad

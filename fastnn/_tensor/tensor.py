@@ -31,8 +31,10 @@ from fastnn._core.dtypes import FLOATING, default_numpy, dtype, from_numpy_dtype
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._core.errstate import quiet, run_quiet
 from fastnn._core.size import Size
+from fastnn._core.sums import add_up
 from fastnn._tensor.differentiable import Differentiable
 from fastnn.kernels.runtime import allocation
+from fastnn.kernels.runtime.instances import Maker
 
 Scalar = bool | int | float
 # Tensor has methods of these names, which hide the types in the annotations of its body.
@@ -53,6 +55,7 @@ new_memory: Callable[[], Memory] = Memory
 def _switch_memory(inference: bool) -> None:
     global new_memory
     new_memory = memory_in_inference if inference else Memory
+    TENSORS.get_from("_memory", memory_in_inference if inference else None, Memory)
 
 
 inference_listeners.append(_switch_memory)
@@ -60,15 +63,8 @@ inference_listeners.append(_switch_memory)
 
 def _wrap(array: np.ndarray, node: Node | None = None) -> Tensor:
     """A tensor over ``array``, without a copy and without checks."""
-    tensor = _new(Tensor)
-    tensor._data = array
-    tensor._node = node
-    tensor._requires_grad = node is not None
-    tensor._grad = None
-    tensor._memory = new_memory()
-    tensor._history = 0
-    tensor._view = None
-    return tensor
+    made: Tensor = TENSORS.make(array, node)
+    return made
 
 
 def _keep_retaining(tensor: Tensor, node: Node) -> None:
@@ -80,21 +76,8 @@ def _keep_retaining(tensor: Tensor, node: Node) -> None:
 
 def _share(array: np.ndarray, node: Node | None, memory: Memory) -> Tensor:
     """As ``_wrap``, a tensor over memory that other tensors share."""
-    tensor = _new(Tensor)
-    tensor._data = array
-    tensor._node = node
-    tensor._requires_grad = node is not None
-    tensor._grad = None
-    tensor._memory = memory
-    tensor._history = memory.history
-    tensor._view = None
-    return tensor
-
-
-if allocation.IS_POISONED:
-    from fastnn._core.live_tensors import tracked
-
-    _wrap, _share = tracked(_wrap), tracked(_share)
+    made: Tensor = _SHARED.make(array, memory, memory.history, node)
+    return made
 
 
 def _recorded(x: Tensor, *others: Tensor) -> bool:
@@ -109,6 +92,15 @@ def _recorded(x: Tensor, *others: Tensor) -> bool:
             _renew(t)
         recorded = recorded or t._requires_grad
     return recorded
+
+
+def _either_recorded(x: Tensor, y: Tensor) -> bool:
+    """``_recorded(x, y)`` while recording is switched on, in half of its time."""
+    if x._history != x._memory.history:
+        _renew(x)
+    if y._history != y._memory.history:
+        _renew(y)
+    return x._requires_grad or y._requires_grad
 
 
 def _renew(t: Tensor) -> None:
@@ -163,11 +155,12 @@ def _unbroadcast(grad: Tensor, shape: tuple[int, ...]) -> Tensor:
     found = grad._data.shape
     if found == shape:
         return grad
-    from fastnn._core.sums import add_up
     from fastnn._tensor.views import linear_map
 
     extra = len(found) - len(shape)
     axes = (*range(extra), *[d + extra for d, n in enumerate(shape) if n == 1 and found[d + extra] != 1])
+    if not _mode.enabled and not capture_state.active:
+        return _wrap(add_up(grad._data, axes, None, True).reshape(shape))
     return linear_map(
         "Sum", grad,
         lambda a: add_up(a, axes, None, True).reshape(shape), lambda a: np.broadcast_to(a, found),
@@ -694,6 +687,19 @@ class Tensor(Differentiable):
         def __le__(self, other: Any) -> Tensor: ...
         def __gt__(self, other: Any) -> Tensor: ...
         def __ge__(self, other: Any) -> Tensor: ...
+
+
+# `TENSORS.make(array, node)` is `_wrap` without a call of a Python function, for the operations that are called most.
+_FRESH: dict[str, Any] = {"_grad": None, "_view": None}
+TENSORS = Maker(
+    Tensor, ("_data", "_node"), 1, constants={**_FRESH, "_history": 0}, given="_requires_grad", new={"_memory": Memory}
+)
+_SHARED = Maker(Tensor, ("_data", "_memory", "_history", "_node"), constants=_FRESH, given="_requires_grad")
+
+if allocation.IS_POISONED:
+    from fastnn._core.live_tensors import tracked
+
+    TENSORS.make, _SHARED.make = tracked(TENSORS.make), tracked(_SHARED.make)
 
 
 def _bytes_of(array: np.ndarray) -> Any:

@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastnn._autograd.hooks import leaf_hooks
+from fastnn._autograd.leaf_writers import release, wait_for
 from fastnn._core import capture_state
 from fastnn._core.capture_state import Uncapturable
 from fastnn._core.dtypes import dtype
@@ -434,7 +435,10 @@ def rolled_back(guards: Guards, trace: Callable[[], Result]) -> Result:
     """``trace()``, with all that it changes outside launches restored afterwards, even after Ctrl-C."""
     # No random numbers: a trace ends before it draws any, and other threads may be drawing.
     watcher = launcher.watcher()
-    grads = [(p, p._grad) for p in guards.parameters if p._requires_grad]
+    trained = [p for p in guards.parameters if p._requires_grad]
+    # The trace gives them gradients for a moment, to which other threads must not add.
+    wait_for(trained)
+    grads = [(p, p._grad) for p in trained]
     buffers = [(b._data, b._data.copy()) for b in guards.buffers]
     held = [(m, dict(m.__dict__), dict(m._buffers)) for m in guards.modules]
 
@@ -451,6 +455,7 @@ def rolled_back(guards: Guards, trace: Callable[[], Result]) -> Result:
                     now.update(before)
         for p, grad in grads:
             p._grad = grad
+            release(p)
 
     try:
         for p, _ in grads:

@@ -16,6 +16,7 @@ import numpy as np
 
 from fastnn._autograd.engine import Alias, Memory, Node, on_the_way, run_backward
 from fastnn._autograd.hooks import leaf_hooks
+from fastnn._autograd.leaf_writers import release, wait_for
 from fastnn._autograd.modes import _mode
 from fastnn._core import capture_state
 from fastnn._core.capture_state import Uncapturable
@@ -623,6 +624,21 @@ class Recording:
         dxs = [room_like(dx) for dx in self.dxs.values()]
         arrays, trained = [*inputs, *outs, *dys, *dxs], self.trained
         grads: list[Tensor | None] = [None] * len(trained)
+        # Other threads may write to the same gradients.
+        wait_for(trained)
+        try:
+            self._write_gradients(arrays, grads)
+        finally:
+            for p in trained:
+                release(p)
+        found: list[Tensor | None] = [None] * len(inputs)
+        for i, dx in zip(self.dxs, dxs, strict=True):
+            found[i] = _wrap(dx)
+        return (*found, *grads) if self.put_in_order is None else self.put_in_order((*found, *grads))
+
+    def _write_gradients(self, arrays: list[np.ndarray], grads: list[Tensor | None]) -> None:
+        """Replay the backward pass; gradients of parameters that are not written into their slots go into ``grads``."""
+        trained = self.trained
         if _mode.direct and _have_no_gradient(trained):
             try:
                 for p in trained:
@@ -658,10 +674,6 @@ class Recording:
                 for p, was in zip(trained, before, strict=True):
                     p._grad = was
                 raise
-        found: list[Tensor | None] = [None] * len(inputs)
-        for i, dx in zip(self.dxs, dxs, strict=True):
-            found[i] = _wrap(dx)
-        return (*found, *grads) if self.put_in_order is None else self.put_in_order((*found, *grads))
 
 
 def _have_no_gradient(parameters: list[Any]) -> bool:

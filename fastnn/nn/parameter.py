@@ -16,6 +16,7 @@ import numpy as np
 
 from fastnn._autograd.engine import Alias, InferenceMemory, Memory
 from fastnn._autograd.hooks import leaf_hooks
+from fastnn._autograd.leaf_writers import claim, release
 from fastnn._autograd.modes import _mode
 from fastnn._core import capture_state
 from fastnn._core.devices import check_device
@@ -114,8 +115,18 @@ class Parameter(Tensor):
     def _grad_target(self) -> tuple[np.ndarray, bool] | None:
         """Where a kernel may write this parameter's gradient, and whether it has to add to it.
 
-        None if the gradient must go through ``_accumulate_grad``. After writing, call ``_grad_written``.
+        None if the gradient must go through ``_accumulate_grad``, also while another thread writes it. After writing,
+        call ``_grad_finished``.
         """
+        if not _mode.direct or not claim(self):
+            return None
+        target = self._claimed_target()
+        if target is None:
+            release(self)
+        return target
+
+    def _claimed_target(self) -> tuple[np.ndarray, bool] | None:
+        """As :meth:`_grad_target`, for the thread that has claimed the parameter."""
         if not _mode.direct or not self._requires_grad or (self._hooks is not None and leaf_hooks(self) is not None):
             return None
         if self._grad is not None:
@@ -146,10 +157,15 @@ class Parameter(Tensor):
         else:
             self._grad._memory.version += 1
 
-    def _accumulate_grad(self, grad: Tensor) -> None:
-        target = self._grad_target()
+    def _grad_finished(self) -> None:
+        """A kernel has written to the target that this thread got."""
+        self._grad_written()
+        release(self)
+
+    def _accumulate_claimed(self, grad: Tensor) -> None:
+        target = self._claimed_target()
         if target is None:
-            super()._accumulate_grad(grad)
+            super()._accumulate_claimed(grad)
             return
         array, accumulate = target
         if capture_state.active and capture_state.is_mine():

@@ -15,7 +15,7 @@ from typing import Any
 from fastnn._autograd.modes import _mode
 from fastnn._core.dtypes import on_bfloat16
 from fastnn._tensor import legacy_constructors as legacy
-from fastnn._tensor.tensor import Tensor
+from fastnn._tensor.tensor import Tensor, _recorded
 from fastnn.ops import (
     arithmetic,
     comparison,
@@ -41,7 +41,7 @@ from fastnn.ops import creation as functions
 from fastnn.ops import extrema as ordering
 from fastnn.ops import permute as orders
 from fastnn.ops import slicing as parts
-from fastnn.ops.core import method_of, original, titled
+from fastnn.ops.core import DIRECT, method_of, original, overwrite_directly, titled
 
 FAMILIES = (
     arithmetic, comparison, conversion, counting, einsum, elementwise, factorizations, indexing, joining, norms,
@@ -59,8 +59,16 @@ def _first_argument(function: Callable[..., Any]) -> str:
 def _in_place_form(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The method that writes the result of ``function`` into the tensor itself."""
 
+    direct = DIRECT.get(name)
+
     @functools.wraps(function)
     def changed(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        # Bools and integers are refused or converted by the function.
+        if (
+            direct is not None and not args and not kwargs and self._data.dtype.kind == "f" and not _recorded(self)
+            and overwrite_directly(self, direct)
+        ):  # fmt: skip
+            return self
         return self._in_place(function(original(self, *args), *args, **kwargs))
 
     return titled(changed, f"{name}_", f"``{name}`` in place.")

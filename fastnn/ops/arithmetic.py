@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn._autograd.engine import Node, ResultNode
 from fastnn._autograd.modes import _mode
+from fastnn._core.capture_state import active
 from fastnn._core.dtypes import (
     FITS_ALL,
     RANK,
@@ -23,7 +24,11 @@ from fastnn._core.dtypes import (
 from fastnn._core.errstate import quiet
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn.ops.core import (
+    ADD,
+    DIVIDE,
+    MULTIPLY,
     NUMBERS,
+    SUBTRACT,
     Partial,
     also_read,
     as_floating,
@@ -40,8 +45,10 @@ from fastnn.ops.core import (
     named,
     no_gradient,
     old_order,
+    operators,
     original,
     overwrite,
+    overwrite_directly,
     scaled,
     shape_error,
 )
@@ -107,6 +114,8 @@ def add(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     >>> fastnn.add(fastnn.tensor([1, 2]), 10, alpha=3)
     tensor([31, 32])
     """
+    if alpha == 1 and isinstance(input, Tensor) and isinstance(other, Tensor):
+        return _add(input, other)
     check_operands(input, other)
     if alpha != 1 or isinstance(alpha, np.generic):
         alpha = _checked_alpha(alpha, input, other)
@@ -116,6 +125,8 @@ def add(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
 @named
 def sub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """``input - alpha * other``; not for bool."""
+    if alpha == 1 and isinstance(input, Tensor) and isinstance(other, Tensor):
+        return _sub(input, other)
     check_operands(input, other)
     _check_subtraction(input, other)
     if alpha != 1 or isinstance(alpha, np.generic):
@@ -136,6 +147,8 @@ def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
 @named
 def mul(input: Tensor, other: Any) -> Tensor:
     """``input * other``."""
+    if isinstance(input, Tensor) and isinstance(other, Tensor):
+        return _mul(input, other)
     check_operands(input, other)
     return binary("Mul", input, other, np.multiply, _TIMES_Y, _TIMES_X)
 
@@ -340,7 +353,8 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
     if type(input) is type(tensor1) is type(tensor2) is Tensor and not _recorded(input, tensor1, tensor2):
         product = _product(input, tensor1, tensor2, value)
         if product is not None:
-            return _wrap(broadcast(np.add, input._data, product))
+            result = None if active else ADD.call(input._data, product)
+            return _wrap(broadcast(np.add, input._data, product) if result is None else result)
     for t in (input, tensor1, tensor2):
         check_tensor("addcmul operand", t)
     kinds = {t._data.dtype.kind for t in (input, tensor1, tensor2)}
@@ -372,6 +386,12 @@ def _product(input: Tensor, tensor1: Tensor, tensor2: Tensor, value: Any) -> np.
     kind = input._data.dtype
     if kind.kind != "f" or a.dtype is not kind or b.dtype is not kind or not -FITS_ALL < value < FITS_ALL:
         return None
+    if not active:
+        product = a if value == 1 else MULTIPLY.call(a, value)
+        if product is not None:
+            product = MULTIPLY.call(product, b) if product is a else MULTIPLY.call(product, b, product)
+        if product is not None:
+            return product
     if value == 1:
         return broadcast(np.multiply, a, b)
     return broadcast(_scaled_product, a, (b, np.array(value, kind))) if a.shape == b.shape else None
@@ -403,12 +423,13 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 def _product_for(input: Tensor, other: Any, alpha: Any) -> np.ndarray | None:
     """``alpha * other`` as the operand of an in-place operation that is neither recorded nor converts."""
     kind = type(alpha)
-    if (kind is not float and kind is not int) or type(other) is not Tensor or input._data.dtype.kind != "f":
+    if (kind is not float and kind is not int) or not isinstance(other, Tensor) or input._data.dtype.kind != "f":
         return None
     operand = in_place_operand(input, other)
     if operand is None or not -FITS_ALL < alpha < FITS_ALL:
         return None
-    return quiet(np.multiply, operand, np.array(alpha, operand.dtype))
+    found = None if active else MULTIPLY.call(operand, alpha)
+    return quiet(np.multiply, operand, np.array(alpha, operand.dtype)) if found is None else found
 
 
 def _in_old_order(name: str, function: Any, args: tuple[Any, ...], count: int) -> Tensor:
@@ -423,9 +444,11 @@ def add_(input: Tensor, other: Any, tensor: Any = None, *, alpha: Any = 1) -> Te
     if alpha != 1:
         product = _product_for(input, other, alpha)
         if product is not None:
+            if overwrite_directly(input, ADD, product):
+                return input
             return overwrite(input, product, np.add, other, lambda x, y: add(x, y, alpha=alpha))
         return input._in_place(add(original(input, other), other, alpha=alpha))
-    return in_place(input, other, np.add, add)
+    return in_place(input, other, np.add, add, ADD)
 
 
 def addcmul_(input: Tensor, tensor1: Any, tensor2: Any, tensor: Any = None, *, value: Any = 1) -> Tensor:
@@ -439,8 +462,29 @@ def addcmul_(input: Tensor, tensor1: Any, tensor2: Any, tensor: Any = None, *, v
     ):
         product = _product(input, tensor1, tensor2, value)
         if product is not None and product.shape == input._data.shape:
+            if overwrite_directly(input, ADD, product):
+                return input
             return overwrite(input, product, np.add, _wrap(product), add)
     return input._in_place(addcmul(original(input, tensor1, tensor2), tensor1, tensor2, value=value))
+
+
+def addcdiv_(input: Tensor, tensor1: Any, tensor2: Any, tensor: Any = None, *, value: Any = 1) -> Tensor:
+    """Add ``value * tensor1 / tensor2`` in place; ``addcdiv_(value, tensor1, tensor2)`` is its old form."""
+    if tensor is not None:
+        return _in_old_order("addcdiv_", addcdiv_, (input, tensor1, tensor2, tensor), 3)
+    if (
+        type(tensor1) is type(tensor2) is Tensor and (type(value) is float or type(value) is int)
+        and -FITS_ALL < value < FITS_ALL and not active
+        and not (tensor1._memory is input._memory or tensor2._memory is input._memory)
+        and not _recorded(input, tensor1, tensor2)
+    ):  # fmt: skip
+        a, b, kind = tensor1._data, tensor2._data, input._data.dtype
+        if kind.kind == "f" and a.dtype is kind and b.dtype is kind and a.shape == b.shape:
+            scaled = a if value == 1 else MULTIPLY.call(a, value)
+            quotient = None if scaled is None else DIVIDE.call(scaled, b)
+            if quotient is not None and overwrite_directly(input, ADD, quotient):
+                return input
+    return input._in_place(addcdiv(original(input, tensor1, tensor2), tensor1, tensor2, value=value))
 
 
 def sub_(input: Tensor, other: Any, tensor: Any = None, *, alpha: Any = 1) -> Tensor:
@@ -450,21 +494,23 @@ def sub_(input: Tensor, other: Any, tensor: Any = None, *, alpha: Any = 1) -> Te
     if alpha != 1 or input._data.dtype.kind == "b":
         product = _product_for(input, other, alpha)
         if product is not None:
+            if overwrite_directly(input, SUBTRACT, product):
+                return input
             return overwrite(input, product, np.subtract, other, lambda x, y: sub(x, y, alpha=alpha))
         return input._in_place(sub(original(input, other), other, alpha=alpha))
-    return in_place(input, other, np.subtract, sub)
+    return in_place(input, other, np.subtract, sub, SUBTRACT)
 
 
 def mul_(input: Tensor, other: Any) -> Tensor:
     """Multiply in place."""
-    return in_place(input, other, np.multiply, mul)
+    return in_place(input, other, np.multiply, mul, MULTIPLY)
 
 
 def div_(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """Divide in place."""
     if rounding_mode is not None or input._data.dtype.kind != "f":
         return input._in_place(div(original(input, other), other, rounding_mode=rounding_mode))
-    return in_place(input, other, np.true_divide, div)
+    return in_place(input, other, np.true_divide, div, DIVIDE)
 
 
 def _in_place_operator(function: Any) -> Any:
@@ -492,20 +538,24 @@ def _operator(name: str, operate: Any, dx: Partial, dy: Partial, check: Any = No
     return forward, reflected
 
 
-_add, _radd = _operator("Add", np.add, _SAME, _SAME)
-_sub, _ = _operator("Sub", np.subtract, _SAME, _OPPOSITE, _check_subtraction)
-_, _rsub = _operator("RsubBackward1", np.subtract, _SAME, _OPPOSITE, _check_subtraction)
-_mul, _rmul = _operator("Mul", np.multiply, _TIMES_Y, _TIMES_X)
+_add, _radd = operators("Add", ADD, _SAME, _SAME, *_operator("Add", np.add, _SAME, _SAME))
+_minus = functools.partial(_operator, operate=np.subtract, dx=_SAME, dy=_OPPOSITE, check=_check_subtraction)
+_sub, _ = operators("Sub", SUBTRACT, _SAME, _OPPOSITE, *_minus("Sub"))
+_, _rsub = operators("RsubBackward1", SUBTRACT, _SAME, _OPPOSITE, *_minus("RsubBackward1"))
+_mul, _rmul = operators("Mul", MULTIPLY, _TIMES_Y, _TIMES_X, *_operator("Mul", np.multiply, _TIMES_Y, _TIMES_X))
 _divided, _ = _operator("Div", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
 _, _divide_array = _operator("Mul", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
 
 
-def _div(self: Tensor, other: Any) -> Any:
+def _quotient(self: Tensor, other: Any) -> Any:
     """``self / other``."""
     if self._data.dtype.kind == "f":
         # The result is floating point as well, whatever the other is.
         return binary("Div", self, other, np.true_divide, _OVER_Y, _QUOTIENT)
     return _divided(self, other)
+
+
+_div, _ = operators("Div", DIVIDE, _OVER_Y, _QUOTIENT, _quotient, _divide_array)
 
 
 class _QuotientNode(Node):
@@ -571,10 +621,10 @@ divide, true_divide, multiply, subtract = div, div, mul, sub
 
 
 IN_PLACE = (
-    "addcdiv", "divide", "floor_divide", "fmod", "lerp", "multiply", "remainder", "subtract",
+    "divide", "floor_divide", "fmod", "lerp", "multiply", "remainder", "subtract",
     "true_divide",
 )  # fmt: skip
-METHODS = {"add_": add_, "addcmul_": addcmul_, "sub_": sub_, "mul_": mul_, "div_": div_}
+METHODS = {"add_": add_, "addcdiv_": addcdiv_, "addcmul_": addcmul_, "sub_": sub_, "mul_": mul_, "div_": div_}
 OPERATORS = {
     "__add__": _add, "__radd__": _radd, "__sub__": _sub, "__rsub__": _rsub, "__mul__": _mul, "__rmul__": _rmul,
     "__truediv__": _div, "__rtruediv__": _rdiv, "__div__": _div, "__floordiv__": _floordiv,

@@ -9,16 +9,19 @@ import numpy as np
 
 from fastnn._autograd.engine import Node
 from fastnn._core import capture_state
+from fastnn._core.capture_state import active
 from fastnn._core.dtypes import FLOATING, as_number, bool_, default_numpy, plain, promoted
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._core.numpy_trace import run
-from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
+from fastnn._tensor.tensor import TENSORS, Tensor, _recorded, _unbroadcast, _wrap
 from fastnn._tensor.views import linear_map
+from fastnn.kernels.runtime.direct_loops import CHOICE, Direct
 from fastnn.ops.core import (
     NUMBERS,
     as_operand,
     broadcast,
     check_tensor,
+    kept_where,
     named,
     promote,
     quiet,
@@ -40,7 +43,15 @@ __all__ = [
 # -- Comparisons --------------------------------------------------------------------------------
 
 
-def _compare(x: Tensor, other: Any, operate: Callable[..., Any]) -> Any:
+def _compare(x: Tensor, other: Any, operate: Callable[..., Any], direct: Direct) -> Any:
+    if not active:
+        result = None
+        if isinstance(other, Tensor):
+            result = direct.call(x._data, other._data)
+        elif type(other) is float or type(other) is int:
+            result = direct.call(x._data, other)
+        if result is not None:
+            return TENSORS.make(result)
     if isinstance(other, Tensor):
         if x._data.dtype == other._data.dtype:
             return _wrap(broadcast(operate, x._data, other._data))
@@ -62,15 +73,17 @@ def _compare(x: Tensor, other: Any, operate: Callable[..., Any]) -> Any:
 
 
 def _comparison(name: str, text: str, operate: Callable[..., Any]) -> tuple[Any, Any]:
+    direct = Direct(operate, is_relation=True)
+
     def function(input: Tensor, other: Any) -> Tensor:
         check_tensor("input", input)
-        found = _compare(input, other, operate)
+        found = _compare(input, other, operate, direct)
         if found is NotImplemented:
             raise TypeError(f"{name}(): other must be a Tensor or a number, found {type(other).__name__}")
         return found
 
     def method(self: Tensor, other: Any) -> Any:
-        return _compare(self, other, operate)
+        return _compare(self, other, operate, direct)
 
     return named(titled(function, name, text)), method
 
@@ -314,7 +327,9 @@ _BOOL = np.dtype(np.bool_)
 
 def _where(condition: Tensor, mask: np.ndarray, x: Tensor, y: Tensor) -> Tensor:
     try:
-        result = run(np.where, mask, x._data, y._data)
+        result = None if active else CHOICE.call(mask, x._data, y._data)
+        if result is None:
+            result = run(np.where, mask, x._data, y._data)
     except ValueError:
         raise shape_error(mask.shape, x._data.shape, y._data.shape) from None
     if not _recorded(x, y):
@@ -335,7 +350,7 @@ def keep_where(x: Tensor, mask: np.ndarray) -> Tensor:
     """``x`` where the mask holds, and 0 elsewhere, even for infinity and NaN."""
 
     def keep(a: np.ndarray) -> np.ndarray:
-        return np.where(mask, a, a.dtype.type(0))
+        return kept_where(mask, a)
 
     return linear_map("Where", x, keep, keep)
 

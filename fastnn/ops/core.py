@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fastnn._autograd.engine import MethodNode, Node, ResultNode, by_method, next_sequence
+from fastnn._autograd.engine import PLAIN_NODE, MethodNode, Node, ResultNode, next_sequence
 from fastnn._autograd.modes import _mode
 from fastnn._core import capture_state
 from fastnn._core import numpy_trace as trace
@@ -33,9 +33,11 @@ from fastnn._core.dtypes import (
 from fastnn._core.errors import NoTensorError, ShapeError
 from fastnn._core.errstate import quiet, run_quiet
 from fastnn._tensor import torch_function
-from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
+from fastnn._tensor.tensor import TENSORS, Tensor, _either_recorded, _recorded, _unbroadcast, _wrap
 from fastnn._tensor.views import ArrayMap, mapped
 from fastnn.kernels.runtime import allocation
+from fastnn.kernels.runtime.direct_loops import CHOICE, Direct
+from fastnn.kernels.runtime.instances import Maker
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 NUMBERS = (bool, int, float, np.integer, np.floating, np.bool_)
@@ -62,7 +64,7 @@ def warn_of_byte_mask(name: str) -> None:
 # Operations that early PyTorch called with the factors among the operands, and the names of the factors.
 FACTORS = {
     **dict.fromkeys(("add", "sub", "add_", "sub_"), ("alpha",)),
-    **dict.fromkeys(("addcmul", "addcdiv", "addcmul_"), ("value",)),
+    **dict.fromkeys(("addcmul", "addcdiv", "addcmul_", "addcdiv_"), ("value",)),
     **dict.fromkeys(("addmm", "addmv", "addr", "baddbmm", "addbmm"), ("beta", "alpha")),
 }
 _warned_of_order = False
@@ -300,6 +302,13 @@ def as_floating(x: Tensor) -> Tensor:
     return x if x._data.dtype.kind in FLOATING else x.to(from_numpy_dtype(default_numpy()))
 
 
+# -- Small arrays -----------------------------------------------------------------------------
+
+ADD, SUBTRACT, MULTIPLY, DIVIDE = map(Direct, (np.add, np.subtract, np.multiply, np.true_divide))
+# Functions of one tensor, by the name of the operation.
+DIRECT: dict[str, Direct] = {}
+
+
 # -- Recorded maps ----------------------------------------------------------------------------
 
 
@@ -347,11 +356,20 @@ def step_map(x: Tensor, forward: ArrayMap, backward: ArrayMap, *sources: Tensor)
     return _wrap(result, Node("Step", (x, *sources), run))
 
 
+_ZEROS = {np.dtype(kind): np.zeros((), kind) for kind in (np.float32, np.float64)}
+
+
+def kept_where(mask: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """``a`` where the mask holds and 0 elsewhere; recorded in a trace, where ``a`` is not a plain array."""
+    found = CHOICE.call(mask, a, _ZEROS.get(a.dtype))
+    return np.where(mask, a, a.dtype.type(0)) if found is None else found
+
+
 def gated(grad: Tensor, mask: np.ndarray, *sources: Tensor) -> Tensor:
     """``grad`` where the mask holds and 0 elsewhere, even for infinity and NaN; see :func:`step_map`."""
 
     def keep(a: np.ndarray) -> np.ndarray:
-        return np.where(mask, a, a.dtype.type(0))
+        return kept_where(mask, a)
 
     return step_map(grad, keep, keep, *sources)
 
@@ -404,16 +422,20 @@ def pieces(x: Tensor, factors: np.ndarray, reads_result: bool = False) -> Tensor
 Derivative = Callable[[Tensor, Any], Tensor]
 
 
-def of_operand(name: str, x: Tensor, function: ArrayMap, derivative: Derivative) -> Tensor:
-    """``function(x)``; the derivative reads x."""
-    try:
-        result = (quiet if active else run_quiet)(function, x._data)
-    except RuntimeError:
-        result = quiet(function, x._data)
-    if type(result) is not _ndarray:
-        result = np.asarray(result)
-    if not _recorded(x):
-        return _wrap(result)
+def of_operand(
+    name: str, x: Tensor, function: ArrayMap, derivative: Derivative, direct: Direct | None = None
+) -> Tensor:
+    """``function(x)``, which ``direct`` computes for small arrays; the derivative reads x."""
+    result = None if direct is None or active else direct.call(x._data)
+    if result is None:
+        try:
+            result = (quiet if active else run_quiet)(function, x._data)
+        except RuntimeError:
+            result = quiet(function, x._data)
+        if type(result) is not _ndarray:
+            result = np.asarray(result)
+    if not (_mode.enabled and _recorded(x)):
+        return TENSORS.make(result)
     return _wrap(result, _OperandNode(name, x, derivative))
 
 
@@ -434,16 +456,20 @@ class _OperandNode(MethodNode):
         super().release()
 
 
-def of_result(name: str, x: Tensor, function: ArrayMap, derivative: Derivative) -> Tensor:
-    """``function(x)``; the derivative reads the result."""
-    try:
-        result = (quiet if active else run_quiet)(function, x._data)
-    except RuntimeError:
-        result = quiet(function, x._data)
-    if type(result) is not _ndarray:
-        result = np.asarray(result)
-    if not _recorded(x):
-        return _wrap(result)
+def of_result(
+    name: str, x: Tensor, function: ArrayMap, derivative: Derivative, direct: Direct | None = None
+) -> Tensor:
+    """``function(x)``, which ``direct`` computes for small arrays; the derivative reads the result."""
+    result = None if direct is None or active else direct.call(x._data)
+    if result is None:
+        try:
+            result = (quiet if active else run_quiet)(function, x._data)
+        except RuntimeError:
+            result = quiet(function, x._data)
+        if type(result) is not _ndarray:
+            result = np.asarray(result)
+    if not (_mode.enabled and _recorded(x)):
+        return TENSORS.make(result)
     node = _ResultNode(name, x, False)
     y = _wrap(result, node)
     node.derivative, node.result = derivative, (result, y._memory)
@@ -479,10 +505,11 @@ class Partial:
         run: a function of the gradient, x and y.
     """
 
-    __slots__ = ("reads", "run")
+    __slots__ = ("reads", "reads_x", "reads_y", "run")
 
     def __init__(self, reads: str, run: Callable[[Tensor, Any, Any], Tensor]) -> None:
         self.reads, self.run = reads, run
+        self.reads_x, self.reads_y = "x" in reads, "y" in reads
 
 
 def no_gradient(grad: Tensor, x: Any, y: Any) -> Tensor:
@@ -628,7 +655,43 @@ def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, 
         result = broadcast(operate, a, b)
     if not _recorded(x, y):
         return _wrap(result)
-    return _wrap(result, _BinaryNode(name, x, y, dx, dy))
+    return _wrap(result, binary_node(name, x, y, dx, dy))
+
+
+Operator = Callable[[Tensor, Any], Any]
+
+
+def operators(
+    name: str, direct: Direct, dx: Partial, dy: Partial, otherwise: Operator, otherwise_reflected: Operator
+) -> tuple[Operator, Operator]:
+    """The two methods of an operator, which ``direct`` computes for small arrays; the others compute all else."""
+
+    def forward(self: Tensor, other: Any) -> Any:
+        if not active:
+            if isinstance(other, Tensor):
+                result = direct.call(self._data, other._data)
+                if result is not None:
+                    if _mode.enabled and _either_recorded(self, other):
+                        return TENSORS.make(result, binary_node(name, self, other, dx, dy))
+                    return TENSORS.make(result)
+            elif type(other) is float or type(other) is int:
+                result = direct.call(self._data, other)
+                if result is not None:
+                    if _mode.enabled and _recorded(self):
+                        return TENSORS.make(result, _number_node(name, self, dx, self, other))
+                    return TENSORS.make(result)
+        return otherwise(self, other)
+
+    def reflected(self: Tensor, other: Any) -> Any:
+        if not active and (type(other) is float or type(other) is int):
+            result = direct.call(other, self._data)
+            if result is not None:
+                if _mode.enabled and _recorded(self):
+                    return TENSORS.make(result, _number_node(name, self, dy, other, self))
+                return TENSORS.make(result)
+        return otherwise_reflected(self, other)
+
+    return forward, reflected
 
 
 def _with_complex(operate: Callable[..., Any], x: Any, y: Any) -> Any:
@@ -649,24 +712,13 @@ class _BinaryNode(MethodNode):
 
     __slots__ = ("dx", "dy", "x", "x_shape", "y", "y_shape")
 
-    def __init__(self, name: str, x: Tensor, y: Tensor, dx: Partial, dy: Partial) -> None:
-        self.title, self.keeps, self.run = name, False, by_method
-        self.recompute = self.read = self.hooks = None
-        self.dx, self.dy, reads = dx, dy, ""
-        first = second = None
-        self.x_shape = self.y_shape = None
-        if x._requires_grad:
-            first, self.x_shape, reads = x._node or x, x._data.shape, dx.reads
-        if y._requires_grad:
-            second, self.y_shape, reads = y._node or y, y._data.shape, reads + dy.reads
-        self.edges, self.x, self.y, self.saved = (first, second), None, None, []
-        if reads:
-            # These must not change before the backward pass.
-            for name, t in (("x", x), ("y", y)):
-                if name in reads:
-                    self.saved.append((t._memory, t._memory.version, t._data.shape))
-            self.x, self.y = x if "x" in reads else None, y if "y" in reads else None
-        self.sequence = next_sequence()
+    dx: Partial
+    dy: Partial
+    x: Any
+    y: Any
+    # None for an operand without a gradient.
+    x_shape: tuple[int, ...] | None
+    y_shape: tuple[int, ...] | None
 
     def gradients(self, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x_shape, y_shape = self.x_shape, self.y_shape
@@ -677,8 +729,38 @@ class _BinaryNode(MethodNode):
 
     def release(self) -> None:
         if self.saved:
-            self.x = self.y = None
-            super().release()
+            self.x = self.y = self.run = None
+            self.saved = []
+
+
+_COUNTED: dict[str, Any] = {"sequence": next_sequence}
+_BINARY_NODES = Maker(
+    _BinaryNode, ("title", "dx", "dy", "edges", "saved", "x_shape", "y_shape", "x", "y"), constants=PLAIN_NODE,
+    called=_COUNTED,
+)  # fmt: skip
+
+
+def binary_node(name: str, x: Tensor, y: Tensor, dx: Partial, dy: Partial) -> Node:
+    """The node of a function of two tensors."""
+    first = second = x_shape = y_shape = None
+    reads_x = reads_y = False
+    if x._requires_grad:
+        first, x_shape, reads_x, reads_y = x._node or x, x._data.shape, dx.reads_x, dx.reads_y
+    if y._requires_grad:
+        second, y_shape = y._node or y, y._data.shape
+        reads_x, reads_y = reads_x or dy.reads_x, reads_y or dy.reads_y
+    # These must not change before the backward pass.
+    saved = []
+    if reads_x:
+        memory = x._memory
+        saved.append((memory, memory.version, x_shape or x._data.shape))
+    if reads_y:
+        memory = y._memory
+        saved.append((memory, memory.version, y_shape or y._data.shape))
+    made: Node = _BINARY_NODES.make(
+        name, dx, dy, (first, second), saved, x_shape, y_shape, x if reads_x else None, y if reads_y else None
+    )
+    return made
 
 
 # Operations of float16 and a number that are computed in float32, as in PyTorch: the number may not fit in float16.
@@ -711,16 +793,7 @@ def _with_number(
         result = np.asarray(result)
     if not _recorded(operand):
         return _wrap(result)
-    # As in PyTorch the number counts as saved if the derivative reads it.
-    keeps = ("y" if operand is x else "x") in partial.reads
-    node = _NumberNode(name, operand, ("x" if operand is x else "y") in partial.reads, keeps)
-    node.partial, node.x, node.y = partial, x, y
-    if not node.saved:
-        if operand is x:
-            node.x = None
-        else:
-            node.y = None
-    return _wrap(result, node)
+    return _wrap(result, _number_node(name, operand, partial, x, y))
 
 
 class _NumberNode(MethodNode):
@@ -737,8 +810,31 @@ class _NumberNode(MethodNode):
 
     def release(self) -> None:
         if self.saved or self.keeps:
-            self.x = self.y = None
-            super().release()
+            self.x = self.y = self.run = None
+            self.saved = []
+
+
+_NUMBER_NODES = Maker(
+    _NumberNode, ("title", "partial", "edges", "saved", "keeps", "x", "y"),
+    constants={name: value for name, value in PLAIN_NODE.items() if name != "keeps"}, called=_COUNTED,
+)  # fmt: skip
+
+
+def _number_node(name: str, operand: Tensor, partial: Partial, x: Any, y: Any) -> Node:
+    """The node of a function of x and y, one of which is the tensor ``operand`` and the other a number."""
+    # As in PyTorch the number counts as saved if the derivative reads it.
+    if operand is x:
+        is_read, keeps = partial.reads_x, partial.reads_y
+        if not is_read:
+            x = None
+    else:
+        is_read, keeps = partial.reads_y, partial.reads_x
+        if not is_read:
+            y = None
+    memory = operand._memory
+    saved = [(memory, memory.version, operand._data.shape)] if is_read else []
+    made: Node = _NUMBER_NODES.make(name, partial, (operand._node or operand,), saved, keeps, x, y)
+    return made
 
 
 def same_elements(a: np.ndarray, b: np.ndarray) -> bool:
@@ -769,12 +865,14 @@ def refuse_overlap(written: np.ndarray, read: np.ndarray) -> None:
 
 def in_place_operand(x: Tensor, other: Any) -> Any:
     """``other`` as an argument of ``operate(x, other, out=x)``; None if the operation is recorded or converts."""
-    if _recorded(x):
+    is_tensor = isinstance(other, Tensor)
+    if _mode.enabled and (_either_recorded(x, other) if is_tensor else _recorded(x)):
         return None
-    if isinstance(other, Tensor):
+    if is_tensor:
         if other._memory is x._memory:
             refuse_overlap(x._data, other._data)
-        return None if other._data.dtype != x._data.dtype or _recorded(other) else other._data
+        a, b = other._data.dtype, x._data.dtype
+        return None if a is not b and a != b else other._data
     kind = type(other)
     return other if (kind is float or kind is int) and x._data.dtype.char in "fd" else None
 
@@ -793,14 +891,34 @@ def original(x: Tensor, *others: Any) -> Tensor:
     return _wrap(x._data.copy(), x._node)
 
 
-def in_place(x: Tensor, other: Any, operate: Any, otherwise: Callable[[Any, Any], Tensor]) -> Tensor:
-    """``x = operate(x, other)`` in the memory of x; ``otherwise`` is used if it is recorded."""
-    if capture_state.active:
+def in_place(
+    x: Tensor, other: Any, operate: Any, otherwise: Callable[[Any, Any], Tensor], direct: Direct | None = None
+) -> Tensor:
+    """``x = operate(x, other)`` in the memory of x; ``otherwise`` is used if it is recorded.
+
+    ``direct``: the same function for small arrays.
+    """
+    if active:
         capture_state.stop("a tensor is changed in place outside the kernels")
     operand = in_place_operand(x, other)
     if operand is None:
         return x._in_place(otherwise(original(x, other), other))
+    if direct is not None and overwrite_directly(x, direct, operand):
+        return x
     return overwrite(x, operand, operate, other, otherwise)
+
+
+def overwrite_directly(x: Tensor, direct: Direct, *operands: Any) -> bool:
+    """``direct(x, *operands)`` in the memory of x, which is not recorded; False, with nothing done, for NumPy to do."""
+    memory = x._memory
+    try:
+        version = memory.version
+    except RuntimeError:
+        version = memory.version_to_write()
+    if active or direct.call(x._data, *operands, x._data) is None:
+        return False
+    memory.version = version + 1
+    return True
 
 
 def overwrite(x: Tensor, operand: Any, operate: Any, other: Any, otherwise: Callable[[Any, Any], Tensor]) -> Tensor:

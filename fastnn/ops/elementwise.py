@@ -16,8 +16,10 @@ from fastnn._core.errstate import quiet
 from fastnn._core.numpy_trace import run
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn._tensor.views import ArrayMap, linear_map, mapped
+from fastnn.kernels.runtime.direct_loops import Direct
 from fastnn.kernels.runtime.numpy_loops import clip as _clip
 from fastnn.ops.core import (
+    DIRECT,
     Derivative,
     also_read,
     as_floating,
@@ -125,11 +127,15 @@ def _floating(name: str, text: str, function: ArrayMap, derivative: Derivative, 
     """
     make = of_result if reads == "y" else of_operand
     title = name.title().replace("_", "")
+    direct = Direct(function) if isinstance(function, np.ufunc) else None
+    if direct is not None:
+        DIRECT[name] = direct
 
     def operation(input: Tensor) -> Tensor:
         if not isinstance(input, Tensor):
             check_tensor("input", input)
-        return make(title, input if input._data.dtype.kind == "f" else as_floating(input), function, derivative)
+        x = input if input._data.dtype.kind == "f" else as_floating(input)
+        return make(title, x, function, derivative, direct)
 
     if reads == "xy":
         alone = operation
@@ -309,7 +315,15 @@ def neg(input: Tensor) -> Tensor:
             "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use "
             "the `~` or `logical_not()` operator instead."
         )
-    return linear_map("Neg", input, np.negative, np.negative)
+    return linear_map("Neg", input, _negative, _negative)
+
+
+def _negative(a: np.ndarray) -> Any:
+    found = _NEGATIVE.call(a)
+    return np.negative(a) if found is None else found
+
+
+_NEGATIVE = DIRECT["neg"] = Direct(np.negative)
 
 
 @named
@@ -319,7 +333,10 @@ def abs(input: Tensor) -> Tensor:
         check_tensor("input", input)
     if input._data.dtype.kind == "b":
         raise NotImplementedError("abs() is not implemented for bool tensors")
-    return of_operand("Abs", input, np.abs, lambda grad, x: grad * x.sgn())
+    return of_operand("Abs", input, np.abs, lambda grad, x: grad * x.sgn(), _ABS)
+
+
+_ABS = DIRECT["abs"] = Direct(np.abs)
 
 
 @named
@@ -438,8 +455,15 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 _NUMBERS = frozenset((float, int))
 
 
+_MAXIMUM, _MINIMUM = Direct(np.maximum), Direct(np.minimum)
+
+
 def _clamp_by_numbers(input: Tensor, min: Any, max: Any) -> Tensor:
     def limit(a: np.ndarray) -> Any:
+        if min is None or max is None:
+            found = _MINIMUM.call(a, float(max)) if min is None else _MAXIMUM.call(a, float(min))
+            if found is not None:
+                return found
         # The upper limit last, so that it wins if it is below the lower one.
         if min is None:
             return np.minimum(a, max)

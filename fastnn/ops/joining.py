@@ -39,23 +39,21 @@ def _plain_arrays(tensors: Any, recorded: bool = False) -> list[np.ndarray] | No
     """The arrays of tensors of one dtype with elements, and without a history unless ``recorded``; None for others."""
     if type(tensors) is not tuple and type(tensors) is not list:
         return None
-    arrays: list[np.ndarray] = []
-    kind = None
-    recording = _mode.enabled
-    for t in tensors:
-        if type(t) is not Tensor or (
-            recording and ((t._requires_grad and not recorded) or t._history != t._memory.history)
-        ):
-            return None
-        array = t._data
-        if array.dtype is not kind:
-            if kind is not None:
+    if not tensors or set(map(type, tensors)) != _PLAIN:
+        return None
+    if _mode.enabled:
+        for t in tensors:
+            if t._history != t._memory.history or (t._requires_grad and not recorded):
                 return None
-            kind = array.dtype
-        if not array.size:
+    arrays = [t._data for t in tensors]
+    kind = arrays[0].dtype
+    for array in arrays:
+        if array.dtype is not kind or not array.size:
             return None
-        arrays.append(array)
     return arrays
+
+
+_PLAIN = {Tensor}
 
 
 def _one_dtype(tensors: list[Tensor]) -> list[Tensor]:
@@ -177,7 +175,9 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
             )
     parts = _one_dtype(parts)
     axis = dimension(dim, len(shape) + 1)
-    return _stacked(parts, joined([np.expand_dims(t._data, axis) for t in parts], axis), axis)
+    # In a tenth of the time of np.expand_dims.
+    key = (*(slice(None),) * axis, None, ...)
+    return _stacked(parts, joined([t._data[key] for t in parts], axis), axis)
 
 
 def _stacked(parts: Sequence[Tensor], result: np.ndarray, axis: int) -> Tensor:

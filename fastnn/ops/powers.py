@@ -9,6 +9,7 @@ import numpy as np
 from fastnn._autograd.modes import _mode
 from fastnn._core.dtypes import as_number, plain
 from fastnn._tensor.tensor import Tensor, _wrap
+from fastnn.kernels.runtime.direct_loops import Direct
 from fastnn.ops.core import (
     NUMBERS,
     Partial,
@@ -59,10 +60,16 @@ def _power_slope(grad: Tensor, x: Tensor, exponent: Any) -> Tensor:
     return no_gradient(grad, x, None) if exponent == 0 else grad * (x ** (exponent - 1) * exponent)
 
 
+_SQUARE = Direct(np.square)
+
+
 def _raise(x: np.ndarray, exponent: Any) -> Any:
     if x.dtype.kind == "b":
         return x | (not exponent)
     if x.dtype.kind == "f":
+        if exponent == 2:
+            found = _SQUARE.call(x)
+            return x**exponent if found is None else found
         if exponent == 3 and x.dtype != np.float16:
             # As in PyTorch; NumPy's power takes a hundred times as long for negative numbers.
             return x * x * x

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn._autograd.engine import Node, SelectiveNode
+from fastnn._autograd.engine import PLAIN_NODE, Node, SelectiveNode, next_sequence
 from fastnn._autograd.modes import _mode
 from fastnn._core.errors import DTypeError, RangeError, ShapeError
-from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
+from fastnn._tensor.tensor import TENSORS, Tensor, _recorded, _unbroadcast, _wrap
 from fastnn.kernels.runtime import allocation
+from fastnn.kernels.runtime.instances import Maker
 from fastnn.ops.core import check_tensor, named, refuse
 from fastnn.ops.shapes import _expanded, _reshaped
 
@@ -83,30 +84,66 @@ def _mm(a: Tensor, b: Tensor, turn_a: bool = False, turn_b: bool = False, column
     if not _recorded(a, b):
         return _wrap(out)
     # Each factor is saved for the gradient of the other.
-    a_kept, x_kept = (a, x) if b._requires_grad else (None, None)
-    b_kept, y_kept = (b, y) if a._requires_grad else (None, None)
-    # A gradient is stored as its operand, a layer's weight by columns.
-    a_columns, b_columns = a._data.flags.fnc, b._data.flags.fnc
+    wants_a, wants_b = a._requires_grad, b._requires_grad
+    saved = []
+    if wants_b:
+        saved.append((a._memory, a._memory.version, x.shape[::-1] if turn_a else x.shape))
+    if wants_a:
+        saved.append((b._memory, b._memory.version, y.shape[::-1] if turn_b else y.shape))
+    node: Node = _NODES.make(
+        ((a._node or a) if wants_a else None, (b._node or b) if wants_b else None), saved, a if wants_b else None,
+        b if wants_a else None, x if wants_b else None, y if wants_a else None, (turn_a, turn_b),
+        # A gradient is stored as its operand, a layer's weight by columns.
+        (wants_a and a._data.flags.fnc, wants_b and b._data.flags.fnc),
+    )
+    return TENSORS.make(out, node)
 
-    def run(grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, Tensor | None]:
-        by_a: Tensor | None = None
-        by_b: Tensor | None = None
-        again, g = _mode.enabled, grad._data
-        if wants[0] and b_kept is not None and y_kept is not None:
-            if again:
-                left, right = ((b_kept, turn_b), (grad, True)) if turn_a else ((grad, False), (b_kept, not turn_b))
+
+class _MmNode(SelectiveNode):
+    """The node of a product of two matrices."""
+
+    __slots__ = ("a", "b", "columns", "turns", "x", "y")
+
+    # The factors that the gradients read, with their arrays as they were multiplied, which may be those of transposes;
+    # whether the factors were transposed, and whether their columns are contiguous.
+    a: Any
+    b: Any
+    x: Any
+    y: Any
+    turns: tuple[bool, bool]
+    columns: tuple[bool, bool]
+
+    def gradients_for(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, Tensor | None]:
+        a, b, by_a, by_b = self.a, self.b, None, None
+        (turn_a, turn_b), (a_columns, b_columns) = self.turns, self.columns
+        if wants[0] and b is not None:
+            if _mode.enabled:
+                left, right = ((b, turn_b), (grad, True)) if turn_a else ((grad, False), (b, not turn_b))
                 by_a = _mm(left[0], right[0], left[1], right[1], a_columns)
             else:
-                by_a = _wrap(_array_product(*(y_kept, g.T) if turn_a else (g, y_kept.T), a_columns))
-        if wants[1] and a_kept is not None and x_kept is not None:
-            if again:
-                left, right = ((grad, True), (a_kept, turn_a)) if turn_b else ((a_kept, not turn_a), (grad, False))
+                g, y = grad._data, self.y
+                first, second = (y, g.T) if turn_a else (g, y.T)
+                by_a = _wrap(_array_product(first, second, a_columns))
+        if wants[1] and a is not None:
+            if _mode.enabled:
+                left, right = ((grad, True), (a, turn_a)) if turn_b else ((a, not turn_a), (grad, False))
                 by_b = _mm(left[0], right[0], left[1], right[1], b_columns)
             else:
-                by_b = _wrap(_array_product(*(g.T, x_kept) if turn_b else (x_kept.T, g), b_columns))
+                g, x = grad._data, self.x
+                first, second = (g.T, x) if turn_b else (x.T, g)
+                by_b = _wrap(_array_product(first, second, b_columns))
         return by_a, by_b
 
-    return _wrap(out, SelectiveNode("Mm", (a, b), run, tuple([t for t in (a_kept, b_kept) if t is not None])))
+    def release(self) -> None:
+        # It has saved at least one factor.
+        self.a = self.b = self.x = self.y = None
+        super().release()
+
+
+_NODES = Maker(
+    _MmNode, ("edges", "saved", "a", "b", "x", "y", "turns", "columns"), constants={"title": "Mm", **PLAIN_NODE},
+    called={"sequence": next_sequence},
+)  # fmt: skip
 
 
 def _bmm(a: Tensor, b: Tensor) -> Tensor:
@@ -178,6 +215,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     if n == 1:
         return matmul(input.unsqueeze(0), other).squeeze(-2)
     if m == 1:
+        if n == 2 and input._data.shape[1] == other._data.shape[0] and not _recorded(input, other):
+            return _wrap(_array_product(input._data, other._data[:, None], False).reshape(-1))
         return matmul(input, other.unsqueeze(1)).squeeze(-1)
     x, y = input._data.shape, other._data.shape
     if x[-1] != y[-2]:
@@ -214,6 +253,9 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     if a._data.size > _LONG:
         # A matrix product adds sequentially along the inner dimension.
         return (a * b).sum()
+    if not _recorded(a, b):
+        # Without views of tensors.
+        return _wrap(_array_product(a._data[None], b._data[:, None], False).reshape(()))
     return _mm(a.unsqueeze(0), b.unsqueeze(1)).reshape(())
 
 

@@ -14,10 +14,13 @@ from fastnn._autograd.modes import _mode
 from fastnn._core.capture_state import active
 from fastnn._core.dtypes import as_numpy_dtype, from_numpy_dtype
 from fastnn._core.errstate import run_quiet
-from fastnn._core.sums import FEW, add_up
+from fastnn._core.sums import FEW, add_up, add_up_small
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn._tensor.views import linear_map, mapped
+from fastnn.kernels.runtime import allocation
+from fastnn.kernels.runtime.direct_loops import MOST
 from fastnn.ops.core import (
+    DIVIDE,
     also_read,
     check_tensor,
     dimension,
@@ -65,7 +68,12 @@ def _total(
 ) -> Tensor:
     """The sum over ``axes`` (all for None) divided by ``count``."""
     array = input._data
-    if not active and array.dtype.char in "fd" and (array.size <= FEW or (axes is None and array.flags.c_contiguous)):
+    result: Any = None if active else add_up_small(array, axes, bool(keepdim))
+    if result is not None:
+        if count != 1:
+            mean = DIVIDE.call(result, count)
+            result = quiet(np.true_divide, result, count) if mean is None else mean
+    elif not active and array.dtype.char in "fd" and (array.size <= FEW or (axes is None and array.flags.c_contiguous)):
         # As in _add_up.
         try:
             total = run_quiet(_ADD, array, axes, None, None, True) if keepdim else run_quiet(_ADD, array, axes)
@@ -86,7 +94,14 @@ def _total(
 
     def backward(g: np.ndarray) -> np.ndarray:
         each = g.reshape(kept)
-        return np.broadcast_to(each if count == 1 else each / count, shape)
+        if count != 1:
+            each = each / count
+        if active or array.size > MOST:
+            return np.broadcast_to(each, shape)
+        # Repeated numbers are not contiguous, which the next operation would pay for.
+        whole = allocation.empty(shape, g.dtype)
+        whole[...] = each
+        return whole
 
     return _wrap(result, Node(name, (input,), lambda grad: (linear_map(name, grad, backward, forward),)))
 

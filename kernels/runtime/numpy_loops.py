@@ -76,7 +76,7 @@ def find_loop(ufunc: Any, *dtypes: np.dtype) -> tuple[int, int] | None:
 
 
 @intrinsic
-def _call_loop(typingctx, address, args, dimensions, steps, data):
+def call_loop(typingctx, address, args, dimensions, steps, data):
     """Call the C function at an address with these four words."""
 
     def codegen(context, builder, signature, values):
@@ -127,7 +127,7 @@ def _loop_slice(args, t, n):
                 put_integer(call, 1, _at(args, _LOOP.y, _LOOP.y0, i, j, m))
                 put_integer(call, 2, _at(args, _LOOP.z, _LOOP.z0, i, j, m))
                 put_integer(call, operands, _at(args, _LOOP.out, _LOOP.out0, i, j, m))
-                _call_loop(integer(args, _LOOP.loop), call, call + 32, call + 40, integer(args, _LOOP.data))
+                call_loop(integer(args, _LOOP.loop), call, call + 32, call + 40, integer(args, _LOOP.data))
 
 
 def _where(dtype):

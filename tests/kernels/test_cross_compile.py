@@ -23,7 +23,7 @@ import pytest
 from llvmlite.binding import llvm_version_info
 
 from fastnn import kernels
-from fastnn.kernels.runtime import compiler, numpy_loops, pool, program
+from fastnn.kernels.runtime import compiler, direct_loops, instances, numpy_loops, pool, program, python_calls
 from fastnn.kernels.runtime import raw_memory as words
 
 _ALL = os.environ.get("FASTNN_CROSS_COMPILE") == "all"
@@ -144,7 +144,7 @@ _ADDRESSES = {"address", "args", "array", "context", "lock", "pool", "pooled", "
 def _takes_address() -> dict[str, list[int]]:
     """For each helper of compiled code, the positions of addresses among its arguments."""
     found: dict[str, list[int]] = {"array": [0]}
-    for module in (words, pool, program, numpy_loops):
+    for module in (words, pool, program, numpy_loops, python_calls, direct_loops, instances):
         for name, value in vars(module).items():
             function = getattr(value, "_defn", None) or getattr(value, "py_func", None)
             if function is not None:

@@ -109,7 +109,7 @@ def embedding(
             return (_wrap(dweight),)
         kernels.embedding_backward(target[0], dy, indices, padding, target[1])
         assert isinstance(weight, Parameter)
-        weight._grad_written()
+        weight._grad_finished()
         return (None,)
 
     def recompute() -> Tensor:

@@ -42,6 +42,6 @@ def _finish_gradient(tensor: Tensor, array: np.ndarray | None, in_place: bool) -
         return None
     if in_place:
         assert isinstance(tensor, Parameter)
-        tensor._grad_written()
+        tensor._grad_finished()
         return None
     return _wrap(array)

@@ -44,6 +44,8 @@ def _rows(data: np.ndarray, axis: int) -> np.ndarray:
         return _contiguous(data if axis else data.T)
     if not data.ndim:
         return data.reshape(1, 1)
+    if axis == data.ndim - 1 and data.size and data.flags.c_contiguous:
+        return data.reshape(-1, data.shape[-1])
     moved = np.moveaxis(data, axis, -1)
     return _contiguous(moved.reshape(data.size // max(data.shape[axis], 1), data.shape[axis]))
 
