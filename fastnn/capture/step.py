@@ -46,7 +46,7 @@ from fastnn.kernels.rows.gather import check_indices
 from fastnn.kernels.runtime import launcher, thread_count
 from fastnn.kernels.runtime.program import Program
 from fastnn.nn.module import Module
-from fastnn.nn.module_members import changes
+from fastnn.nn.module_members import changes, writes
 from fastnn.nn.utils.clip_grad import clip_grad_norm_
 from fastnn.ops.creation import from_numpy
 from fastnn.optim.clip import Clip
@@ -491,14 +491,14 @@ class CompiledStep:
         trained = [p for p in guards.parameters if p._requires_grad]
 
         def trace() -> tuple[capture_state.Watch, np.ndarray]:
-            before = changes[0]
+            before = writes[0]
             with tracing_into(program) as watch, enable_grad():
                 loss = self.criterion(self.model(*tensors[:-1]), tensors[-1])
                 if not isinstance(loss, Tensor) or loss._data.size != 1 or not loss._requires_grad:
                     raise Uncapturable("the criterion does not return a loss of one element that needs a gradient")
                 array = loss._data
                 loss.backward()
-                if changes[0] != before:
+                if writes[0] != before:
                     alike = guards.may_hold()
                     raise (_Disturbed if alike else Uncapturable)("an attribute of a module is assigned in the step")
                 if any(p._grad is None or p._grad._data is not p._grad_place for p in trained):
