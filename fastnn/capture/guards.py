@@ -304,6 +304,14 @@ class Guards:
             return False
         return self._compared() == self.attributes
 
+    def changed_attribute(self) -> str:
+        """The name of an attribute with another value than before, other than the mode; empty if there is none."""
+        for before, now in zip(self.attributes, self._compared(), strict=True):
+            for name in {**before, **now}:
+                if name != "training" and before.get(name, before) != now.get(name, now):
+                    return name
+        return ""
+
     def _registries(self) -> list[dict[str, Any]]:
         return [r for m in self.modules for r in (m._parameters, m._buffers, m._modules)]
 

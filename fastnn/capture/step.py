@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import operator
 import time
+import types
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -40,6 +41,7 @@ from fastnn.capture.guards import (
     span,
     tracing_into,
 )
+from fastnn.capture.source_check import find_side_effects
 from fastnn.capture.values import Values
 from fastnn.kernels.matmul.fusion import fuse_relu_backward
 from fastnn.kernels.rows.gather import check_indices
@@ -245,6 +247,7 @@ class CompiledStep:
         if captured is not None:
             changed = "" if captured.values is None else captured.values.changed()
             if changed or not captured.guards.hold():
+                changed = changed or captured.guards.changed_attribute()
                 self._programs.clear()
                 self._refused.clear()
                 if changed:
@@ -257,7 +260,7 @@ class CompiledStep:
             # The first step of a kind is eager: it does the one-time set-up (state, gradients, machine code).
             self._warmed.add(key)
             return self._eager(tensors)
-        guards = Guards(self.model, self.criterion)
+        guards = self._guards()
         reason = self._reason_against(guards, tensors)
         if reason:
             self._refused[key] = Refusal(reason, guards)
@@ -291,6 +294,15 @@ class CompiledStep:
             del self._programs[next(iter(self._programs))]
         self._programs[key] = captured
         return self._replay(captured, tensors)
+
+    def _guards(self) -> Guards:
+        """Guards of the step; a criterion of a user, or one with a function of a user, may read any attribute."""
+        of, given = self.criterion, ()
+        if isinstance(of, Module):
+            of, given = type(of), tuple(vars(of).values())
+        is_known = isinstance(of, (type, types.FunctionType)) and is_ours(of) and not any(map(callable, given))
+        reason, names, reads = find_side_effects(self.model) if is_known else ("unknown", [], {})
+        return Guards(self.model, self.criterion, names=names, reads=None if reason else reads)
 
     def _value_changed(self, captured: Captured, name: str) -> None:
         """Count the captures that took longer than the replays that they were for."""
@@ -463,7 +475,7 @@ class CompiledStep:
         if refusal.guards is None:
             return False
         if refusal.guards.seen != changes[0]:
-            refusal.guards = Guards(self.model, self.criterion)
+            refusal.guards = self._guards()
         reason = self._reason_against(refusal.guards, tensors)
         refusal.reason = reason or refusal.reason
         return not reason

@@ -193,3 +193,49 @@ def test_an_ordinary_dictionary_of_members_counts_every_write() -> None:
     before = changes[0]
     model.calls = 3
     assert changes[0] == before + 1
+
+
+@pytest.mark.parametrize("criterion", [nn.CrossEntropyLoss(), F.cross_entropy])
+@pytest.mark.parametrize("make", [Part, plain])
+def test_a_compiled_step_and_an_attribute_that_is_not_read(make: Callable[[], Any], criterion: Any) -> None:
+    model = make()
+    step = fastnn.compile_step(model, criterion, fastnn.optim.SGD(model.parameters(), lr=0.1))
+    for _ in range(3):
+        step(*batch())
+    programs = dict(step._programs)
+    assert len(programs) == 1
+    for k in range(3):
+        model.calls = k
+        step(*batch())
+    assert step._programs == programs
+
+
+def test_a_compiled_step_whose_criterion_may_read_any_attribute() -> None:
+    """It stops making programs that the next count makes useless."""
+
+    def losses(is_compiled: bool) -> list[float]:
+        fastnn.manual_seed(3)
+        model = plain()
+        model.calls = 0
+
+        def criterion(out: Any, target: Any) -> Any:
+            return F.cross_entropy(out, target) * (1 + model.calls % 3)
+
+        optimizer = fastnn.optim.SGD(model.parameters(), lr=0.1)
+        step, found = fastnn.compile_step(model, criterion, optimizer), []
+        for _ in range(40):
+            if is_compiled:
+                loss = step(*batch())
+            else:
+                x, y = batch()
+                optimizer.zero_grad()
+                loss = criterion(model(x), y)
+                loss.backward()
+                optimizer.step()
+            found.append(loss.item())
+            model.calls += 1
+        if is_compiled:
+            assert "changes all the time: calls" in step.explain()
+        return found
+
+    assert losses(True) == losses(False)
