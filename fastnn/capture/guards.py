@@ -317,11 +317,7 @@ class Guards:
 
     def _compared(self) -> list[dict[str, Any]]:
         """The attributes that the computation may read."""
-        found = map(_attributes, self.modules)
-        return [
-            held if read is ALL_NAMES else {name: value for name, value in held.items() if name in read}
-            for held, read in zip(found, self.reads, strict=True)
-        ]
+        return list(map(_attributes, self.modules, self.reads))
 
     def all_attributes(self) -> list[dict[str, Any]]:
         """All attributes, also those that only count or note something."""
@@ -401,14 +397,16 @@ def _names_read(module: Module, kind: type[Module], reads: Reads | None) -> Any:
     return _ALWAYS.union(read)
 
 
-def _attributes(module: Module) -> dict[str, Any]:
-    """A module's own attributes, like the probability of a Dropout or a function that it was given.
+def _attributes(module: Module, names: Any = ALL_NAMES) -> dict[str, Any]:
+    """A module's own attributes, like the probability of a Dropout or a function that it was given, or some of them.
 
     Mutable values are represented by their id: arrays cannot be compared as a whole.
     """
+    # A copy, as another thread may add one.
+    held = dict(module.__dict__)
     return {
-        name: value if isinstance(value, _PLAIN) else id(value)
-        for name, value in module.__dict__.items()
+        name: value if isinstance(value := held[name], _PLAIN) else id(value)
+        for name in (held if names is ALL_NAMES else names & held.keys())
         if name not in _MACHINERY
     }
 
