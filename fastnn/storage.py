@@ -323,21 +323,23 @@ def part(storage: Any, kind: np.dtype, offset: int, size: Any, stride: Any) -> n
 
     Raises: RuntimeError if some are outside of it.
     """
-    numbers = storage._array.view(np.uint8)
-    numbers = numbers[: numbers.size // kind.itemsize * kind.itemsize].view(kind)
-    shape = (numbers.size - offset,) if size is None else tuple(size) if isinstance(size, (tuple, list)) else (size,)
+    memory = storage._array
+    count = memory.nbytes // kind.itemsize
+    shape = (count - offset,) if size is None else tuple(size) if isinstance(size, (tuple, list)) else (size,)
     if stride is None:
         steps = [1]
         for n in shape[:0:-1]:
             steps.insert(0, steps[0] * n)
         stride = steps[: len(shape)]
     last = offset + sum((n - 1) * s for n, s in zip(shape, stride, strict=True))
-    if offset < 0 or min(stride, default=0) < 0 or (0 not in shape and last >= numbers.size):
+    if offset < 0 or min(stride, default=0) < 0 or (0 not in shape and last >= count):
         raise RuntimeError(
             f"setStorage: sizes {list(shape)}, strides {list(stride)}, storage offset {offset}, and itemsize "
             f"{kind.itemsize} are out of bounds for storage of size {storage.nbytes()}"
         )
-    return np.lib.stride_tricks.as_strided(numbers[offset:], shape, [s * kind.itemsize for s in stride])
+    # A quarter of the time of NumPy's as_strided. An empty array may begin anywhere.
+    start = 0 if 0 in shape else offset * kind.itemsize
+    return np.ndarray(shape, kind, memory, start, [s * kind.itemsize for s in stride])
 
 
 def _load_from_bytes(b: bytes) -> Any:

@@ -173,7 +173,7 @@ class _CallSite:
         self.calls += 1
         if self.blocked is not None:
             if self.blocked.seen != changes[0]:
-                self.blocked = Guards(model, is_held=False)
+                self.blocked = Guards(model, is_held=False, reads={})
             if self.blocked.obstacle():
                 return None
             self.blocked = None
@@ -184,9 +184,9 @@ class _CallSite:
         # The obstacle may disappear, but each attempt costs as much as several calls.
         self.retry, self.code = 8 * self.calls, getattr(type(model).forward, "__code__", None)
         before, self.differentiated = self.differentiated, differentiated[0]
-        self.reason, names = find_side_effects(model) if before == differentiated[0] else (_AGAIN, [])
+        self.reason, names, reads = find_side_effects(model) if before == differentiated[0] else (_AGAIN, [], {})
         if not self.reason:
-            guards = Guards(model, is_held=False, names=names)
+            guards = Guards(model, is_held=False, names=names, reads=reads)
             self.reason = guards.reason_against()
             if not self.reason:
                 return self._record(model, guards, inputs)

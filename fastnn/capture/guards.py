@@ -12,13 +12,12 @@ modules).
 
 from __future__ import annotations
 
-import collections
 import functools
 import itertools
 import operator
 import types
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pickle import PickleBuffer
 from typing import Any, TypeVar
@@ -33,9 +32,10 @@ from fastnn._core.dtypes import dtype
 from fastnn._tensor.tensor import Tensor
 from fastnn.kernels.runtime import allocation, launcher
 from fastnn.kernels.runtime.program import Places, Program
+from fastnn.nn.container import Sequential
 from fastnn.nn.hooks import EVERYWHERE
 from fastnn.nn.module import Module
-from fastnn.nn.module_members import Registry, changes
+from fastnn.nn.module_members import ALL_NAMES, Registry, changes
 from fastnn.nn.parameter import Parameter, settle
 
 # Programs kept per step, one per shape and mode; the oldest is dropped.
@@ -46,12 +46,14 @@ _PLAIN = (
     bool, int, float, complex, str, bytes, tuple, type(None), np.generic, np.dtype, dtype, type, types.FunctionType,
     types.BuiltinFunctionType, types.MethodType,
 )  # fmt: skip
-# Stand for values that a captured forward does not read: `source_check` refuses them.
-_CONTAINERS: dict[type, object] = {kind: object() for kind in (list, dict, set, collections.deque)}
 # The most user functions whose code is guarded.
 _MOST_FUNCTIONS = 64
 # The attributes that every module has; other guards cover them.
 _MACHINERY = frozenset(Module().__dict__) - {"training"} | {"_replays"}
+# Compared in every module, besides what its forward reads.
+_ALWAYS = frozenset(Module().__dict__) | {"forward"}
+# Forwards of fastnn that read no attribute of their own module: lists of modules, and what has no forward.
+_READ_NOTHING = (Sequential.forward, Module.forward)
 
 _data_of = operator.attrgetter("_data")
 _hooked_of = operator.attrgetter("_hooked")
@@ -204,6 +206,8 @@ def is_roomy(array: np.ndarray) -> bool:
 
 
 Result = TypeVar("Result")
+# By the id of a module, the names of its attributes.
+Reads = Mapping[int, Set[str]]
 # Where a name is looked up (a class, a closure cell or a dictionary of globals), the name, and the value found.
 Name = tuple[Any, str, Any]
 
@@ -215,11 +219,23 @@ class Guards:
         model: a module; ``others``: further modules whose modes count (a criterion).
         is_held: whether to keep the model alive; False for guards that the model itself holds.
         names: the values of names that each call looks up, as ``(owner, name, value)``.
+        reads: the attributes of each module that users' forwards read; all may be read if it is None.
     """
 
-    def __init__(self, model: Module, *others: Any, is_held: bool = True, names: Sequence[Name] = ()) -> None:
+    def __init__(
+        self, model: Module, *others: Any, is_held: bool = True, names: Sequence[Name] = (), reads: Reads | None = None
+    ) -> None:
         self.modules = [m for top in (model, *others) if isinstance(top, Module) for m in top.modules()]
         self.classes = list(map(_class_of, self.modules))
+        self.reads = [_names_read(m, kind, reads) for m, kind in zip(self.modules, self.classes, strict=True)]
+        self.registries = self._registries()
+        # An unpickled module may have ordinary dictionaries.
+        self.is_counted = all(type(r) is Registry for r in self.registries)
+        # Before anything else is looked at, so that a change by another thread is noticed.
+        for i, registry in enumerate(self.registries):
+            if isinstance(registry, Registry):
+                registry.compare(self.reads[i // 3])
+        self.seen = changes[0]
         self.forwards = [(kind, kind.forward) for kind in dict.fromkeys(self.classes)]
         self.globals = [(owner, name, value) for owner, name, value in names if type(owner) is dict]
         self.names = [(owner, name, value) for owner, name, value in names if type(owner) is not dict]
@@ -236,15 +252,9 @@ class Guards:
         self.arrays = [t._data for t in self.tensors]
         self.modes = list(map(_training_of, self.modules))
         self.flags = list(map(_requires_grad_of, self.parameters))
-        self.registries: list[dict[str, Any]] = [
-            r for m in self.modules for r in (m._parameters, m._buffers, m._modules)
-        ]
-        # An unpickled module may have ordinary dictionaries.
-        self.is_counted = all(type(r) is Registry for r in self.registries)
         self.counts = list(map(len, self.registries))
         self.members = [member for r in self.registries for member in r.values()]
-        self.attributes = [_attributes(m) for m in self.modules]
-        self.seen = changes[0]
+        self.attributes = self._compared()
         # If the model is not held, its source was checked: mutable attributes are not read.
         self.unwatched = "" if not is_held else next(filter(None, map(_unwatched, self.modules)), "")
         if any(type(p) is not Parameter for p in self.parameters):
@@ -286,12 +296,33 @@ class Guards:
             return False
         if list(map(_class_of, self.modules)) != self.classes:
             return False
+        if not all(map(operator.is_, self._registries(), self.registries)):
+            return False
         if list(map(len, self.registries)) != self.counts:
             return False
         found = itertools.chain.from_iterable([r.values() for r in self.registries if r])
         if not all(map(operator.is_, found, self.members)):
             return False
-        return [_attributes(m) for m in self.modules] == self.attributes
+        return self._compared() == self.attributes
+
+    def changed_attribute(self) -> str:
+        """The name of an attribute with another value than before, other than the mode; empty if there is none."""
+        for before, now in zip(self.attributes, self._compared(), strict=True):
+            for name in {**before, **now}:
+                if name != "training" and before.get(name, before) != now.get(name, now):
+                    return name
+        return ""
+
+    def _registries(self) -> list[dict[str, Any]]:
+        return [r for m in self.modules for r in (m._parameters, m._buffers, m._modules)]
+
+    def _compared(self) -> list[dict[str, Any]]:
+        """The attributes that the computation may read."""
+        return list(map(_attributes, self.modules, self.reads))
+
+    def all_attributes(self) -> list[dict[str, Any]]:
+        """All attributes, also those that only count or note something."""
+        return list(map(_attributes, self.modules))
 
     def reason_against(self) -> str:
         """Why the model cannot be captured in this state; empty if it can."""
@@ -359,16 +390,24 @@ def _names(code: types.CodeType) -> set[str]:
     return set(code.co_names).union(*[_names(c) for c in code.co_consts if isinstance(c, types.CodeType)])
 
 
-def _attributes(module: Module) -> dict[str, Any]:
-    """A module's own attributes, like the probability of a Dropout or a function that it was given.
+def _names_read(module: Module, kind: type[Module], reads: Reads | None) -> Any:
+    """The names of a module's attributes that a computation may read, or ``ALL_NAMES``."""
+    read = () if reads is None else reads.get(id(module), ())
+    if reads is None or (is_ours(kind.forward) and kind.forward not in _READ_NOTHING):
+        return ALL_NAMES
+    return _ALWAYS.union(read)
 
-    Mutable values are represented by their id: arrays cannot be compared as a whole. A program may put a new list in
-    the place of the old one after each episode: a forward of its own that reads one is not captured.
+
+def _attributes(module: Module, names: Any = ALL_NAMES) -> dict[str, Any]:
+    """A module's own attributes, like the probability of a Dropout or a function that it was given, or some of them.
+
+    Mutable values are represented by their id: arrays cannot be compared as a whole.
     """
-    unread = {} if is_ours(module.__class__.forward) else _CONTAINERS
+    # A copy, as another thread may add one.
+    held = dict(module.__dict__)
     return {
-        name: value if isinstance(value, _PLAIN) else unread.get(type(value)) or id(value)
-        for name, value in module.__dict__.items()
+        name: value if isinstance(value := held[name], _PLAIN) else id(value)
+        for name in (held if names is ALL_NAMES else names & held.keys())
         if name not in _MACHINERY
     }
 

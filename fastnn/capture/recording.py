@@ -38,7 +38,7 @@ from fastnn.kernels.runtime import allocation, launcher
 from fastnn.kernels.runtime.numpy_loops import record_loop
 from fastnn.kernels.runtime.program import Program
 from fastnn.nn.module import Module
-from fastnn.nn.module_members import changes
+from fastnn.nn.module_members import writes
 from fastnn.nn.parameter import Parameter
 
 # Nothing is recorded if the arrays between input and output take more bytes: they would be kept, and the
@@ -327,7 +327,7 @@ class Recording:
         self, model: Module, guards: Guards, inputs: tuple[Tensor, ...], known: Spans
     ) -> tuple[list[Tensor], list[Tensor], set[Memory]]:
         """Record both passes; the outputs, the stand-ins of the inputs, and the memory that the backward needs."""
-        arrays, before = [t._data for t in inputs], changes[0]
+        arrays, before, attributes = [t._data for t in inputs], writes[0], guards.all_attributes()
         with tracing_into(self.forward) as self.watch:
             stand_ins = [stand_in(t, i, self._found) for i, t in enumerate(inputs)]
             result = model.forward(*stand_ins)
@@ -339,7 +339,7 @@ class Recording:
             for i, t in enumerate(results):
                 self._separate(t, [*guards.arrays, *arrays], [*drawn, *[other._data for other in results[:i]]])
         # Another thread may have changed another model.
-        if changes[0] != before and not guards.may_hold():
+        if writes[0] != before and not (guards.may_hold() and guards.all_attributes() == attributes):
             raise Uncapturable("an attribute of a module is assigned in the forward")
         self._results, outs = results, [t._data for t in results]
         for array in (*[state for state, _ in self.watch.draws], *self.watch.constants):

@@ -22,7 +22,7 @@ from typing import Any
 
 from fastnn._core.dtypes import dtype
 from fastnn._tensor.tensor import Tensor
-from fastnn.capture.guards import Name, is_ours
+from fastnn.capture.guards import Name, Reads, is_ours
 from fastnn.capture.read_source import NoSource, parsed
 from fastnn.nn import functional
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
@@ -66,22 +66,35 @@ class _NotReplayable(Exception):
     """Why a function is not straight-line."""
 
 
-def find_side_effects(model: Module) -> tuple[str, list[Name]]:
+class _Lookups:
+    """What calls look up.
+
+    ``names``: the values of names outside of instances, by the id of their owner and the name. ``reads``: the
+    attributes of modules, by the module's id.
+    """
+
+    def __init__(self) -> None:
+        self.names: dict[tuple[int, str], Name] = {}
+        self.reads: dict[int, set[str]] = {}
+
+
+def find_side_effects(model: Module) -> tuple[str, list[Name], Reads]:
     """The reason why a module's forward may have side effects, or vary between calls; empty for none.
 
     The second result holds the values of names that each call looks up: functions, methods, constants of
-    classes, the code of functions. The answer is valid while they are unchanged.
+    classes, the code of functions. The third holds the names of the attributes of each module, by its id. The answer is
+    valid while the values of all of them are unchanged.
     """
-    names: dict[tuple[int, str], Name] = {}
+    found = _Lookups()
     try:
         for module in model.modules():
-            _look_at(module, names)
+            _look_at(module, found)
     except _NotReplayable as reason:
-        return str(reason), []
-    return "", list(names.values())
+        return str(reason), [], {}
+    return "", list(found.names.values()), found.reads
 
 
-def _look_at(module: Module, names: dict[tuple[int, str], Name]) -> None:
+def _look_at(module: Module, found: _Lookups) -> None:
     kind = type(module)
     for name in ("__call__", "__getattr__", "__getattribute__"):
         if getattr(kind, name) is not getattr(Module, name):
@@ -89,7 +102,7 @@ def _look_at(module: Module, names: dict[tuple[int, str], Name]) -> None:
     if "forward" in module.__dict__:
         raise _NotReplayable(f"a {kind.__name__} was given another forward")
     if not is_ours(kind.forward):
-        _Reader(module, kind.forward, (), names).read()
+        _Reader(module, kind.forward, (), found).read()
 
 
 _NOTHING = object()
@@ -104,13 +117,11 @@ class _Reader:
         module: the value of ``self``.
         function: a function of its class.
         above: the functions that called it.
-        names: where to note the values of names.
+        found: where to note what the function looks up.
     """
 
-    def __init__(
-        self, module: Module, function: Any, above: tuple[Any, ...], names: dict[tuple[int, str], Name]
-    ) -> None:
-        self.module, self.function, self.above, self.names = module, function, (*above, function), names
+    def __init__(self, module: Module, function: Any, above: tuple[Any, ...], found: _Lookups) -> None:
+        self.module, self.function, self.above, self.found = module, function, (*above, function), found
         self.where = f"{type(module).__name__}.{getattr(function, '__name__', 'forward')}"
         self.locals: dict[str, str] = {}
         self.me = ""
@@ -304,7 +315,7 @@ class _Reader:
                 return
             part = self.own(function, quiet=True)
             if isinstance(part, types.FunctionType) and not is_ours(part) and function.attr not in self.module.__dict__:
-                _Reader(self.module, part, self.above, self.names).read()
+                _Reader(self.module, part, self.above, self.found).read()
                 return
             if isinstance(part, Module):
                 return
@@ -401,6 +412,7 @@ class _Reader:
 
     def member(self, owner: Module, name: str, missing: Any) -> Any:
         """An attribute, looked up as Python would."""
+        self.found.reads.setdefault(id(owner), set()).add(name)
         kind = type(owner)
         found = inspect.getattr_static(kind, name, _NOTHING)
         if found is _NOTHING or (name in owner.__dict__ and isinstance(found, _PLAIN)):
@@ -421,7 +433,7 @@ class _Reader:
 
     def note(self, owner: Any, name: str, value: Any) -> Any:
         """Remember the value of a name; return it."""
-        self.names[id(owner), name] = owner, name, value
+        self.found.names[id(owner), name] = owner, name, value
         return value
 
     def outside(self, node: ast.expr) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import operator
 import time
+import types
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -42,13 +43,14 @@ from fastnn.capture.guards import (
     span,
     tracing_into,
 )
+from fastnn.capture.source_check import find_side_effects
 from fastnn.capture.values import Values
 from fastnn.kernels.matmul.fusion import fuse_relu_backward
 from fastnn.kernels.rows.take_rows import check_indices
 from fastnn.kernels.runtime import launcher, thread_count
 from fastnn.kernels.runtime.program import Program
 from fastnn.nn.module import Module
-from fastnn.nn.module_members import changes
+from fastnn.nn.module_members import changes, writes
 from fastnn.nn.utils.clip_grad import clip_grad_norm_
 from fastnn.ops.creation import from_numpy
 from fastnn.optim.clip import Clip
@@ -256,6 +258,7 @@ class CompiledStep:
         if captured is not None:
             changed = "" if captured.values is None else captured.values.changed()
             if changed or not captured.guards.hold():
+                changed = changed or captured.guards.changed_attribute()
                 self._programs.clear()
                 self._refused.clear()
                 if changed:
@@ -268,7 +271,7 @@ class CompiledStep:
             # The first step of a kind is eager: it does the one-time set-up (state, gradients, machine code).
             self._warmed.add(key)
             return self._eager(tensors)
-        guards = Guards(self.model, self.criterion)
+        guards = self._guards()
         reason = self._reason_against(guards, tensors)
         if reason:
             self._refused[key] = Refusal(reason, guards)
@@ -302,6 +305,15 @@ class CompiledStep:
             del self._programs[next(iter(self._programs))]
         self._programs[key] = captured
         return self._replay(captured, tensors)
+
+    def _guards(self) -> Guards:
+        """Guards of the step; a criterion of a user, or one with a function of a user, may read any attribute."""
+        of, given = self.criterion, ()
+        if isinstance(of, Module):
+            of, given = type(of), tuple(vars(of).values())
+        is_known = isinstance(of, (type, types.FunctionType)) and is_ours(of) and not any(map(callable, given))
+        reason, names, reads = find_side_effects(self.model) if is_known else ("unknown", [], {})
+        return Guards(self.model, self.criterion, names=names, reads=None if reason else reads)
 
     def _value_changed(self, captured: Captured, name: str) -> None:
         """Count the captures that took longer than the replays that they were for."""
@@ -475,7 +487,7 @@ class CompiledStep:
         if refusal.guards is None:
             return False
         if refusal.guards.seen != changes[0]:
-            refusal.guards = Guards(self.model, self.criterion)
+            refusal.guards = self._guards()
         reason = self._reason_against(refusal.guards, tensors)
         refusal.reason = reason or refusal.reason
         return not reason
@@ -503,14 +515,14 @@ class CompiledStep:
         trained = [p for p in guards.parameters if p._requires_grad]
 
         def trace() -> tuple[capture_state.Watch, np.ndarray]:
-            before = changes[0]
+            before = writes[0]
             with tracing_into(program) as watch, enable_grad():
                 loss = self.criterion(self.model(*tensors[:-1]), tensors[-1])
                 if not isinstance(loss, Tensor) or loss._data.size != 1 or not loss._requires_grad:
                     raise Uncapturable("the criterion does not return a loss of one element that needs a gradient")
                 array = loss._data
                 loss.backward()
-                if changes[0] != before:
+                if writes[0] != before:
                     alike = guards.may_hold()
                     raise (_Disturbed if alike else Uncapturable)("an attribute of a module is assigned in the step")
                 if any(p._grad is None or p._grad._data is not p._grad_place for p in trained):

@@ -9,7 +9,7 @@ from typing import Any
 from fastnn._autograd.engine import RemovableHandle
 from fastnn._tensor.tensor import Tensor
 from fastnn.autograd import Function
-from fastnn.nn.module_members import changes
+from fastnn.nn.module_members import changes, writes
 
 Hook = Callable[..., Any]
 
@@ -118,6 +118,7 @@ class Hooked:
         self._hook_options[handle.id] = with_kwargs, always_call
         object.__setattr__(self, "_hooked", True)
         changes[0] += 1
+        writes[0] += 1
         return handle
 
     def _has_hooks(self) -> bool:

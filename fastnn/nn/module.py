@@ -13,7 +13,7 @@ from fastnn._core.devices import as_device, check_device, device
 from fastnn._core.dtypes import as_numpy_dtype, dtype, from_numpy_dtype
 from fastnn._tensor.tensor import Tensor
 from fastnn.nn.hooks import EVERYWHERE, Hooked, call_hooked, registered
-from fastnn.nn.module_members import Registry, changes
+from fastnn.nn.module_members import Registry, changes, writes
 from fastnn.nn.parameter import Buffer, Parameter, settle
 from fastnn.nn.state import IncompatibleKeys, Stateful
 
@@ -119,6 +119,7 @@ class Module(Hooked, Stateful):
                     raise AttributeError(f"cannot assign {label} before Module.__init__() call")
             object.__setattr__(self, name, value)
             changes[0] += 1
+            writes[0] += 1
         elif isinstance(value, Parameter):
             if name not in registries["_parameters"] and hasattr(type(self), name):
                 # A class attribute, such as a property, would hide it.
@@ -157,8 +158,15 @@ class Module(Hooked, Stateful):
                 (change or self._non_persistent_buffers_set.add)(name)
             self._buffers[name] = registered("buffer", self, name, value) if EVERYWHERE else value
         else:
+            held, before = registries["_parameters"], registries.get(name, registries)
             object.__setattr__(self, name, value)
-            changes[0] += 1
+            writes[0] += 1
+            # Looked up after the assignment, so that no thread misses it. A value that is not in the dictionary now
+            # went elsewhere: to a property, a slot or the class.
+            if registries.get(name, registries) is not value or (
+                before is not value and (type(held) is not Registry or name in held.compared)
+            ):
+                changes[0] += 1
 
     def __getattr__(self, name: str) -> Any:
         # Called only if normal lookup has failed.
@@ -178,6 +186,7 @@ class Module(Hooked, Stateful):
         else:
             object.__delattr__(self, name)
             changes[0] += 1
+            writes[0] += 1
 
     def __getstate__(self) -> Any:
         """State for ``copy``, ``pickle`` and ``save``, without recordings of calls, which hold this module's memory."""

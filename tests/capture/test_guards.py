@@ -415,10 +415,14 @@ def test_a_list_that_is_replaced_after_each_episode(recorded: list[Any]) -> None
         sum(policy.rewards).backward()
         policy.rewards = []
     assert fastnn.explain(policy) == "captured for float32 of shape (16, 12)"
-    # Another type is a change, like any other value.
-    assert len(recorded) == 1
     for value in (list, None, 1.0):
         policy.rewards = value
+        for _ in range(4):
+            policy(x)
+    assert len(recorded) == 1
+    # What the forward reads is a change.
+    for value in (2.0, 3, False):
+        policy.limit = value
         for _ in range(4):
             policy(x)
     assert len(recorded) == 4

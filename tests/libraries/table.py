@@ -79,6 +79,7 @@ LIBRARIES = (
         name="captum",
         version="0.9.0",
         trains="MLPs on a regression and the digits; attributions of inputs, layers and neurons",
+        missing="LayerAttribution.interpolate",
         dependencies=MATPLOTLIB,
     ),
     Library(
@@ -96,6 +97,7 @@ LIBRARIES = (
         name="gpytorch",
         version="1.15.2",
         trains="exact Gaussian processes with many kernels, variational ones, several tasks, a deep kernel",
+        missing="training with GridInterpolationKernel, whose Fourier transforms have no derivatives",
         dependencies=("jaxtyping==0.3.11", "linear_operator==0.6.1", "mpmath==1.4.1", "wadler_lindig==0.1.8"),
     ),
     Library(
