@@ -402,7 +402,7 @@ class Program:
             at = part.ctypes.data
             for i, word in self._places.get(at, ()):
                 kernel, _, arrays, _, _ = self.launches[i]
-                if arrays[word].nbytes > part.nbytes:
+                if _extent(arrays[word]) > part.nbytes:
                     raise ValueError(f"{kernel} was recorded with more than the array that is replaced")
                 if not whole.flags.writeable and (kernel.outputs is None or word in kernel.outputs):
                     raise ValueError(f"{kernel} may write an array in whose place there is a read-only one")
