@@ -20,7 +20,7 @@ from fastnn.optim.lr_scheduler.scheduler import put
 from fastnn.optim.optimizer import Optimizer
 from fastnn.random import Generator, default_generator
 from fastnn.training.checkpoint import generators_of, into_module, of_module
-from fastnn.training.loop import Rows, data_and_targets
+from fastnn.training.loop import Rows, data_and_targets, dtype_of
 
 # The weight of the past in the smoothed loss: an average of about twenty steps.
 _PAST = 0.95
@@ -108,7 +108,8 @@ def find_lr(
 
     Returns: an :class:`LRRange`, with the losses and ``suggestion``.
 
-    Raises: TypeError and ValueError for other arguments, before anything is changed.
+    Raises: TypeError and ValueError for other arguments, before anything is changed; ValueError, naming the row, for a
+        batch whose data or targets are not finite; FloatingPointError if the first loss is not finite.
 
     >>> import fastnn
     >>> _ = fastnn.manual_seed(0)
@@ -128,7 +129,7 @@ def find_lr(
             raise ValueError(f"{name} must be at least {least}, found {count}")
     if not 0 < start < end < math.inf:
         raise ValueError(f"start and end must be positive and in this order, found {start} and {end}")
-    rows = Rows(*data_and_targets(data, targets), scale, shift)
+    rows = Rows(*data_and_targets(data, targets), scale, shift, dtype_of(model))
     if not len(rows):
         raise ValueError("data must have rows, found none")
     criterion = CrossEntropyLoss() if criterion is None else criterion
@@ -174,9 +175,17 @@ def _test(
             put(group, "lr", lr * ratio)
         if at >= len(rows):
             order, at = source.permutation(len(rows)), 0
-        loss = float(step(*rows.batch(order[at : at + batch_size]))._data)
+        batch = order[at : at + batch_size]
+        loss = float(step(*rows.batch(batch))._data)
         at += batch_size
         if not math.isfinite(loss):
+            _check_finite(rows, batch)
+            if not losses:
+                raise FloatingPointError(
+                    f"the first loss is {loss}, of finite data, with the weights that the model came with: find_lr "
+                    "needs a model and a criterion that give finite losses. A block of "
+                    "fastnn.autograd.detect_anomaly() names the layer"
+                )
             break
         losses.append(loss)
         average = _PAST * average + (1 - _PAST) * loss
@@ -185,6 +194,17 @@ def _test(
             break
     tried = lrs[: len(losses)].tolist()
     return LRRange(tried, losses, smoothed, _steepest(tried, smoothed))
+
+
+def _check_finite(rows: Rows, batch: np.ndarray) -> None:
+    """ValueError for a number of these rows that is not finite: no learning rate is to blame then."""
+    for name, array in (("data", rows.data), ("targets", rows.targets)):
+        if array.dtype.kind != "f":
+            continue
+        for row in batch.tolist():
+            wrong = array[row][~np.isfinite(array[row])]
+            if wrong.size:
+                raise ValueError(f"{name} must be finite, found {wrong.item(0)} in row {row}")
 
 
 def _steepest(lrs: list[float], smoothed: list[float]) -> float | None:
