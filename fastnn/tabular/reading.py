@@ -202,7 +202,10 @@ def _dialect(head: str) -> tuple[str, str]:
 
 
 def _read_npz(path: Path) -> Any:
-    """Pictures, if the rows are uint8 with more than one dimension; otherwise a frame with columns x0, x1, ..., y."""
+    """Pictures, if the rows are uint8 with more than one dimension; otherwise a frame with columns x0, x1, ..., y.
+
+    A target of several numbers becomes the columns y0, y1, ...
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -226,17 +229,22 @@ def _read_npz(path: Path) -> Any:
             raise ValueError(f"{path}: {len(rows)} rows of 'x', but 'y' has the shape {targets.shape}")
         if targets is not None and targets.ndim == 2 and targets.shape[1] == 1:
             targets.shape = (len(targets),)
-        if targets is not None and targets.ndim != 1:
-            raise ValueError(f"{path}: 'y' must have one number or text for each row, found shape {targets.shape}")
+        if targets is not None and (targets.ndim > 2 or (targets.ndim == 2 and targets.dtype.kind not in "biuf")):
+            raise ValueError(
+                f"{path}: 'y' must have a number or text, or several numbers, for each row, found {targets.dtype} of "
+                f"the shape {targets.shape}"
+            )
     if x_test is not None and x_test.shape[1:] != x.shape[1:]:
         raise ValueError(f"{path}: rows of the shape {x.shape[1:]} for training and {x_test.shape[1:]} for the test")
-    if x.dtype == np.uint8 and x.ndim > 2 and (y is None or y.dtype.kind in "iu"):
+    if x.dtype == np.uint8 and x.ndim > 2 and (y is None or (y.dtype.kind in "iu" and y.ndim == 1)):
         return Pictures(x, y, x_test, y_test)
     if x.dtype.kind not in "biuf":
         raise ValueError(f"{path}: 'x' must be numbers, found {x.dtype}")
     pandas = optional("pandas", "a table")
     flat = x.reshape(len(x), -1)
     frame = pandas.DataFrame(flat, columns=[f"x{i}" for i in range(flat.shape[1])])
-    if y is not None:
+    if y is not None and y.ndim == 2:
+        frame[[f"y{i}" for i in range(y.shape[1])]] = y
+    elif y is not None:
         frame["y"] = y
     return frame
