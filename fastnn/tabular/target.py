@@ -47,8 +47,8 @@ class Target:
         """
         array = _plain(values)
         is_number = array.dtype.kind in "iuf"
-        if is_number and not (np.abs(array) <= LARGEST).all():
-            raise ValueError(f"the target {name!r} has an infinite or too large number")
+        if is_number:
+            _check_size(name, array)
         distinct = np.unique(array) if array.dtype.kind != "O" else np.array(sorted({str(v) for v in array}))
         if task is None:
             few = len(distinct) <= min(MOST_CLASSES_OF_NUMBERS, max(2, len(array) // 2))
@@ -56,10 +56,7 @@ class Target:
         if task == "regression":
             if not is_number:
                 raise ValueError(f"the target {name!r} has texts such as {str(array[0])!r}; regression needs numbers")
-            numbers = array.astype(np.float64)
-            if len(distinct) < 2:
-                raise ValueError(f"the target {name!r} has only one value, {distinct[0]}: there is nothing to learn")
-            return cls(name, "regression", [], float(numbers.mean()), float(numbers.std()) or 1.0)
+            return cls(name, "regression", [], *_mean_and_scale(name, array))
         if len(distinct) < 2:
             raise ValueError(f"the target {name!r} has only one class, {distinct[0]}: there is nothing to learn")
         if len(distinct) > max(MOST_CLASSES_OF_NUMBERS, len(array) // 2):
@@ -91,7 +88,8 @@ class Target:
             return cls.fit(names[0], frame[names[0]], task)
         if task == "classification":
             raise ValueError("several targets must be numbers: train a model for each target that has classes")
-        each = []
+        means: list[float] = []
+        scales: list[float] = []
         for name in names:
             array = _plain(frame[name])
             if array.dtype.kind not in "iuf":
@@ -99,8 +97,10 @@ class Target:
                     f"several targets must be numbers, and {name!r} has values such as {str(array[0])!r}: train a "
                     "model for each target that has classes"
                 )
-            each.append(cls.fit(name, array, "regression"))
-        means, scales = [t.mean for t in each], [t.scale for t in each]
+            _check_size(name, array)
+            mean, scale = _mean_and_scale(name, array)
+            means.append(mean)
+            scales.append(scale)
         return cls(", ".join(names), "regression", [], means, scales, list(names))
 
     @property
@@ -177,7 +177,8 @@ class Target:
         are_texts = type(names) is list and all(isinstance(name, str) for name in [target.name, *names])
         if not are_texts or len(names) == 1 or len(set(names)) < len(names):
             raise ValueError(f"not a target: {data}")
-        means, scales = ([value] if not names else value for value in (target.mean, target.scale))
+        means: Any = target.mean if names else [target.mean]
+        scales: Any = target.scale if names else [target.scale]
         for numbers in (means, scales):
             if type(numbers) is not list or len(numbers) != len(target.columns):
                 raise ValueError(f"not a target: {data}")
@@ -192,6 +193,19 @@ class Target:
         if target.kind != ("classification" if classes else "regression") or (names and classes):
             raise ValueError(f"not a target: {data}")
         return target
+
+
+def _check_size(name: str, array: np.ndarray) -> None:
+    if not (np.abs(array) <= LARGEST).all():
+        raise ValueError(f"the target {name!r} has an infinite or too large number")
+
+
+def _mean_and_scale(name: str, array: np.ndarray) -> tuple[float, float]:
+    """The mean and deviation of the numbers of a target; ValueError if they are all the same."""
+    numbers = array.astype(np.float64)
+    if len(np.unique(array)) < 2:
+        raise ValueError(f"the target {name!r} has only one value, {array[0]}: there is nothing to learn")
+    return float(numbers.mean()), float(numbers.std()) or 1.0
 
 
 def _plain(values: Any) -> np.ndarray:
