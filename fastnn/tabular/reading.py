@@ -105,13 +105,16 @@ def read_table(path: str | os.PathLike[str], *, encoding: str = "utf-8", header:
         frame.columns = [str(name) for name in frame.columns]
     else:
         frame = _read_csv(pandas, path, encoding, header)
-    names = list(frame.columns)
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise ValueError(f"{path}: two columns are called {repeated!r}; give each a name of its own")
+    _check_names(path, list(frame.columns))
     if not len(frame):
         raise ValueError(f"{path}: no rows, expected at least one below the names of the columns")
     return frame
+
+
+def _check_names(path: str | os.PathLike[str], names: list[str]) -> None:
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise ValueError(f"{path}: two columns are called {repeated!r}; give each a name of its own")
 
 
 def _ending(path: str | os.PathLike[str]) -> str:
@@ -137,9 +140,12 @@ def _read_csv(pandas: Any, path: str | os.PathLike[str], encoding: str, header: 
         separator, decimal = _dialect(head)
         if "\0" in head:
             raise ValueError(f"{path}: not a text file: it has zero bytes")
-        if isinstance(source, io.BytesIO):
-            source.seek(0)
-        frame = pandas.read_csv(source, sep=separator, decimal=decimal, header=0 if header else None, **options)
+        if header:
+            as_text = {"dtype": str, "keep_default_na": False, **options}
+            first = _read(pandas, source, sep=separator, header=None, nrows=1, **as_text)
+            # pandas would call a second column "a" "a.1", and a copy of the target would be an input.
+            _check_names(path, [str(name).strip() for name in first.iloc[0] if str(name).strip()])
+        frame = _read(pandas, source, sep=separator, decimal=decimal, header=0 if header else None, **options)
     except pandas.errors.EmptyDataError as error:
         raise ValueError(f"{path}: the file is empty") from error
     except pandas.errors.ParserError as error:
@@ -166,6 +172,12 @@ def _read_csv(pandas: Any, path: str | os.PathLike[str], encoding: str, header: 
             )
     frame.columns = names
     return frame
+
+
+def _read(pandas: Any, source: Any, **options: Any) -> Any:
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
+    return pandas.read_csv(source, **options)
 
 
 def _text(pandas: Any, source: Any, encoding: str) -> IO[str]:

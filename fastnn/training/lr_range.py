@@ -202,7 +202,8 @@ def _check_finite(rows: Rows, batch: np.ndarray) -> None:
         if array.dtype.kind != "f":
             continue
         for row in batch.tolist():
-            wrong = array[row][~np.isfinite(array[row])]
+            values = np.atleast_1d(array[row])
+            wrong = values[~np.isfinite(values)]
             if wrong.size:
                 raise ValueError(f"{name} must be finite, found {wrong.item(0)} in row {row}")
 

@@ -200,6 +200,10 @@ def test_find_lr_names_the_row_that_is_not_finite(name: str, wrong: float) -> No
     with pytest.raises(ValueError, match=f"{name} must be finite, found {wrong} in row 70"):
         fastnn.find_lr(model, **arrays, criterion=nn.MSELoss(), batch_size=20)
     np.testing.assert_array_equal(model.weight.detach().numpy(), before)
+    if name == "targets":
+        arrays[name] = arrays[name][:, 0]
+        with pytest.raises(ValueError, match=f"targets must be finite, found {wrong} in row 70"):
+            fastnn.find_lr(nn.Sequential(model, nn.Flatten(0)), **arrays, criterion=nn.MSELoss(), batch_size=20)
 
 
 @pytest.mark.parametrize(
