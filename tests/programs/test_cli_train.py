@@ -263,11 +263,14 @@ def test_several_targets_that_are_not_numbers(capsys, tables):
 
 
 def test_precision(capsys, tables, pictures):
-    """The network, its inputs and its outputs are of the precision; other results follow the same weights."""
+    """The network, its inputs and its outputs are of the precision, and the results alike.
+
+    By SGD: a bias before a normalisation has no gradient but rounding, of which Adam makes steps of full size.
+    """
     for data in (("data.csv", "--target", "kind"), ("data.csv", "--target", "price"), (pictures,)):
         found = {}
         for precision in ("float32", "float64"):
-            argv = ("train", *data, *SMALL, "--precision", precision, "--batch-norm", "--dropout", "0.1")
+            argv = ("train", *data, *SMALL, "--precision", precision, "--batch-norm", "--optimizer", "sgd")
             status, _, err = run(capsys, *argv, "--save", "m.pt", "--report", "r.html", "--json", "j.json")
             assert (status, err) == (0, "")
             assert json.loads(Path("j.json").read_text())["settings"]["precision"] == precision
@@ -279,7 +282,7 @@ def test_precision(capsys, tables, pictures):
             assert run(capsys, "warmup", "m.pt")[0] == 0
             if data[0] == "data.csv":
                 assert run(capsys, "evaluate", "m.pt", "data.csv")[0] == 0
-        np.testing.assert_allclose(found["float32"], found["float64"], rtol=0, atol=1e-3)
+        np.testing.assert_allclose(found["float32"], found["float64"], rtol=0, atol=1e-5)
 
 
 def test_parquet_npz_and_standard_input(capsys, tables, monkeypatch):
