@@ -90,7 +90,8 @@ class SparseColumn:
 
     def __init__(self, x: Any, dtype: np.dtype) -> None:
         place = np.int32 if x.indices.dtype == x.indptr.dtype == np.int32 else np.int64
-        self.shape, self.dtype = (x.shape[1],), dtype
+        self.shape: tuple[int, ...] = (x.shape[1],)
+        self.dtype = dtype
         self._data = np.ascontiguousarray(x.data, dtype)
         self._columns, self._starts = np.ascontiguousarray(x.indices, place), np.ascontiguousarray(x.indptr, place)
 

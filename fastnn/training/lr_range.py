@@ -26,6 +26,8 @@ from fastnn.training.loop import Rows, data_and_targets, dtype_of
 _PAST = 0.95
 # The test ends when the smoothed loss is so many times the smallest one.
 _DIVERGED = 4.0
+# The part of a float32 loss that may be rounding.
+_ROUNDING = 1e-6
 # The fewest steps before it may end.
 _LEAST = 10
 
@@ -211,7 +213,8 @@ def _check_finite(rows: Rows, batch: np.ndarray) -> None:
 def _steepest(lrs: list[float], smoothed: list[float]) -> float | None:
     """Where the loss falls fastest with the logarithm of the learning rate, before its minimum."""
     lowest = int(np.argmin(smoothed)) if smoothed else 0
-    if lowest < 2:
+    # A loss that stays where it is falls by rounding.
+    if lowest < 2 or smoothed[0] - smoothed[lowest] <= _ROUNDING * abs(smoothed[0]):
         return None
     slopes = np.gradient(np.array(smoothed[: lowest + 1]))
     return lrs[int(np.argmin(slopes))]
