@@ -152,7 +152,9 @@ def _read_csv(pandas: Any, path: str | os.PathLike[str], encoding: str, header: 
         raise ValueError(f"{path}: {_first_line(error).replace('Error tokenizing data. C error: ', '')}") from error
     except UnicodeError as error:
         name = encoding.removesuffix("-sig")
-        raise ValueError(f"{path}: not a text in {name}: give its encoding, such as --encoding latin-1") from error
+        # Excel's "Unicode text" begins with one of these marks; latin-1 would read it as nonsense.
+        other = "utf-16" if _start(source)[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
+        raise ValueError(f"{path}: not a text in {name}: give its encoding, such as --encoding {other}") from error
     except LookupError as error:
         raise ValueError(f"there is no encoding {encoding!r}, expected one such as utf-8 or latin-1") from error
     except (EOFError, zipfile.BadZipFile) as error:
@@ -178,6 +180,14 @@ def _read(pandas: Any, source: Any, **options: Any) -> Any:
     if isinstance(source, io.BytesIO):
         source.seek(0)
     return pandas.read_csv(source, **options)
+
+
+def _start(source: Any) -> bytes:
+    """The first bytes of a file as it is, compressed or not."""
+    if isinstance(source, io.BytesIO):
+        return source.getvalue()[:4]
+    with open(source, "rb") as file:
+        return file.read(4)
 
 
 def _text(pandas: Any, source: Any, encoding: str) -> IO[str]:

@@ -198,7 +198,8 @@ def test_dialects_of_csv(tmp_path, text, columns, first):
     ("content", "message"),
     [
         (b"", "empty"), (b"\n\n", "empty"), (b"a,b\n", "no rows"), (b"1.5,2\n3,4\n", "--no-header"),
-        (b"a,b\n\xe9,1\n", "not a text in utf-8"),
+        (b"a,b\n\xe9,1\n", "not a text in utf-8: give its encoding, such as --encoding latin-1"),
+        ("a,b\n1,2\n".encode("utf-16"), "such as --encoding utf-16"),
         (b"a,b\n1,2\n1,2,3\n", "Expected 2 fields in line 3, saw 3"), (b"a,b\n1,2,3\n", "more fields than the first"),
         (b"a,b\n\0\0\0", "zero bytes"), (b"a ,b,a\n1,2,3\n", "two columns are called 'a'"),
         (b"a,b,a\n1,2,3\n", "two columns are called 'a'"),
