@@ -54,6 +54,7 @@ from fastnn.kernels.rows.categorical import (
     normalize_backward,
     normalize_forward,
 )
+from fastnn.kernels.rows.dense_rows import dense_rows
 from fastnn.kernels.rows.embedding import embedding_backward, embedding_forward
 from fastnn.kernels.rows.gather import gather
 from fastnn.kernels.rows.take_rows import take_rows
@@ -97,6 +98,7 @@ __all__ = [
     "categorical_log_prob_forward",
     "clip_factor",
     "compress_rows",
+    "dense_rows",
     "dropout_backward",
     "dropout_forward",
     "elementwise_backward",

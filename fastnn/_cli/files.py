@@ -38,12 +38,13 @@ def _summary(options: argparse.Namespace) -> int:
     layers = summary(model.network, (1, model.plan.inputs))
     target, training = model.target, model.training
     result: dict[str, Any] = {
-        "command": "summary", "model": options.model, "target": target.name, "task": target.kind,
+        "command": "summary", "model": options.model, "target": target.label, "task": target.kind,
         "classes": target.class_names, "plan": model.plan.to_dict(), "layers": layers.to_dict(), "training": training,
         "columns": None if model.columns is None else _columns(model.columns),
         "pixels": None if model.pixels is None else vars(model.pixels),
     }  # fmt: skip
     kind = f"{len(target.classes)} classes: {output.shortened(target.class_names)}" if target.classes else "a number"
+    kind = f"{target.outputs} numbers" if target.names else kind
     out.say(f"predicts {visible(target.name)}, {kind}")
     for line in _training_in_words(training):
         out.say(line)

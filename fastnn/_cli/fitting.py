@@ -217,7 +217,10 @@ def measure(target: Target, targets: np.ndarray, outputs: np.ndarray) -> dict[st
     from fastnn.report import classification_report, confusion_matrix, regression_report
 
     if target.kind == "regression":
-        return {"rows": len(targets), **regression_report(*in_units(target, targets, outputs))}
+        true, numbers = in_units(target, targets, outputs)
+        # One with the measures of each target, in its own units, beside their means.
+        each = {name: regression_report(true[:, i], numbers[:, i]) for i, name in enumerate(target.names)}
+        return {"rows": len(targets), **regression_report(true, numbers), **({"targets": each} if each else {})}
     predicted = outputs.argmax(1)
     report = classification_report(targets, predicted, classes=len(target.classes))
     logarithms = log_softmax(outputs.astype(np.float64), axis=1)[np.arange(len(targets)), targets]
@@ -236,8 +239,8 @@ def measure(target: Target, targets: np.ndarray, outputs: np.ndarray) -> dict[st
 
 
 def in_units(target: Target, targets: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Targets and outputs of a regression in the units of the table, (rows,)."""
-    return targets[:, 0].astype(np.float64) * target.scale + target.mean, target.decode(outputs)
+    """Targets and outputs of a regression in the units of the table, (rows,), or (rows, targets) of several."""
+    return target.decode(targets), target.decode(outputs)
 
 
 def in_words(measures: dict[str, Any]) -> str:
@@ -249,6 +252,11 @@ def in_words(measures: dict[str, Any]) -> str:
         )
     # A file has None for what is not a number, such as R2 of one row.
     r2, mae, rmse = (math.nan if measures[key] is None else measures[key] for key in ("r2", "mae", "rmse"))
+    if "targets" in measures:
+        # Other measures of different targets are in different units.
+        each = {name: scores["r2"] for name, scores in measures["targets"].items()}
+        parts = ", ".join(f"{name} {math.nan if score is None else score:.4f}" for name, score in each.items())
+        return f"R2 {r2:.4f}, the mean of {parts}"
     return f"R2 {r2:.4f}, mean absolute error {mae:.4g}, RMSE {rmse:.4g}"
 
 

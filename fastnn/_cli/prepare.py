@@ -6,6 +6,7 @@ import argparse
 import itertools
 import math
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ def prepare(options: argparse.Namespace, say: Callable[[str], None]) -> Prepared
 def _plan(options: argparse.Namespace, inputs: int, target: Target, hidden: tuple[int, ...]) -> Plan:
     return Plan(
         inputs, target.outputs, hidden if options.hidden is None else tuple(options.hidden), options.activation,
-        options.dropout, options.batch_norm,
+        options.dropout, options.batch_norm, options.precision,
     )  # fmt: skip
 
 
@@ -154,11 +155,11 @@ def _split(inputs: np.ndarray, targets: np.ndarray, fraction: float, seed: int) 
 
 
 def _table(frame: Any, options: argparse.Namespace, say: Callable[[str], None]) -> Prepared:
-    name = _target_name(frame, options)
+    targets = _target_names(frame, options)
     # Rows without a target still tell what a column is: numbers of rows have no gaps in the whole table.
-    labelled = np.flatnonzero(frame[name].notna())
-    known = _with_target(frame, name, say)
-    target = Target.fit(name, known[name], options.task)
+    labelled = np.flatnonzero(frame[targets].notna().all(axis=1))
+    known = _with_targets(frame, targets, say)
+    target = Target.fit_columns(known, targets, options.task)
     kept, held = np.arange(len(known)), np.arange(0)
     fraction = options.validation
     if not isinstance(fraction, Path):
@@ -166,7 +167,7 @@ def _table(frame: Any, options: argparse.Namespace, say: Callable[[str], None]) 
     kept, held = labelled[kept], labelled[held]
     if len(kept) < 2:
         raise Failure(f"{options.data}: {len(kept)} row to train on, expected at least 2")
-    names = list(frame.columns.drop(name))
+    names = list(frame.columns.drop(targets))
     columns = Columns.fit(
         frame[names],
         rows=kept,
@@ -174,10 +175,10 @@ def _table(frame: Any, options: argparse.Namespace, say: Callable[[str], None]) 
     )
     plan = _plan(options, len(columns.names), target, _HIDDEN_OF_TABLES)
     model = TabularModel(_build(plan), plan, target, columns)
-    second = _read_second(fraction, name, options, say) if isinstance(fraction, Path) else frame.iloc[held]
+    second = _read_second(fraction, targets, options, say) if isinstance(fraction, Path) else frame.iloc[held]
 
     def part(rows: Any, word: str) -> Part:
-        return Part(columns.transform(rows), target.encode(rows[name]), word)
+        return Part(model.inputs(rows), target.encode(rows[targets], plan.dtype), word)
 
     training = part(frame.iloc[kept], "training")
     validation = part(second, "validation") if len(second) else None
@@ -185,36 +186,43 @@ def _table(frame: Any, options: argparse.Namespace, say: Callable[[str], None]) 
     return Prepared(model, training, validation, None)
 
 
-def _target_name(frame: Any, options: argparse.Namespace) -> str:
+def _target_names(frame: Any, options: argparse.Namespace) -> list[str]:
     if options.target is None:
         if str(options.data).lower().endswith(".npz"):
-            if "y" not in frame.columns:
+            names = [name for name in frame.columns if re.fullmatch(r"y\d*", name)]
+            if not names:
                 raise Failure(f"{options.data}: no array 'y' of targets")
-            return "y"
+            return names
         raise Failure(
             f"which column is to be predicted? Give --target; the columns are {shortened(list(frame.columns), 12)}"
         )
-    if options.target in frame.columns:
-        return str(options.target)
-    raise Failure(f"--target: there is no column {options.target!r}{similar(options.target, frame.columns)}")
+    names = list(dict.fromkeys(names_of_columns([options.target], frame.columns)))
+    for name in names:
+        if name not in frame.columns:
+            raise Failure(f"--target: there is no column {name!r}{similar(name, frame.columns)}")
+    if not names:
+        raise Failure(f"--target: expected the name of a column, found {options.target!r}")
+    return names
 
 
-def _with_target(frame: Any, name: str, say: Callable[[str], None]) -> Any:
-    """The rows that have a target."""
-    missing = int(frame[name].isna().sum())
+def _with_targets(frame: Any, names: list[str], say: Callable[[str], None]) -> Any:
+    """The rows that have all targets."""
+    is_known = frame[names].notna().all(axis=1)
+    missing, some = int((~is_known).sum()), ", ".join(names)
     if missing == len(frame):
-        raise Failure(f"the target {name!r} is missing in all rows")
+        raise Failure(f"the target {some!r} is missing in all rows")
     if missing:
-        say(f"left out {missing:,} row{'s' * (missing > 1)} without {visible(name)}")
-        frame = frame[frame[name].notna()]
+        say(f"left out {missing:,} row{'s' * (missing > 1)} without {visible(some)}")
+        frame = frame[is_known]
     return frame.reset_index(drop=True)
 
 
-def _read_second(path: Path, name: str, options: argparse.Namespace, say: Callable[[str], None]) -> Any:
+def _read_second(path: Path, names: list[str], options: argparse.Namespace, say: Callable[[str], None]) -> Any:
     frame = read(path, encoding=options.encoding, header=options.header)
-    if isinstance(frame, Pictures) or name not in frame.columns:
-        raise Failure(f"--validation: {path} has no column {name!r}")
-    return _with_target(frame, name, say)
+    missing = names if isinstance(frame, Pictures) else [name for name in names if name not in frame.columns]
+    if missing:
+        raise Failure(f"--validation: {path} has no column {missing[0]!r}")
+    return _with_targets(frame, names, say)
 
 
 def _split_table(frame: Any, target: Target, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -240,7 +248,8 @@ def _describe(model: TabularModel, training: Part, validation: Part | None, say:
     rows = f"{len(training.inputs):,} rows to train on"
     say(rows + ("" if validation is None else f", {len(validation.inputs):,} to validate"))
     classes = f"{len(target.classes)} classes ({shortened(target.class_names)})"
-    say(f"target {visible(target.name)}: {classes if target.classes else 'a number (regression)'}")
+    number = f"{target.outputs} numbers (regression)" if target.names else "a number (regression)"
+    say(f"target {visible(target.name)}: {classes if target.classes else number}")
     parts = [
         f"{len(names)} {word if len(names) == 1 else plural}"
         for names, word, plural in (

@@ -18,6 +18,7 @@ examples:
   fastnn train fashion-mnist/                        a folder of IDX files
   fastnn train wine.csv --target quality --save wine.pt --report wine.html
   fastnn train houses.csv --target price --drop id,address --dropout 0.2
+  fastnn train houses.csv --target price,rent        several numbers by one network
   fastnn train wine.csv --target quality --checkpoint run.ckpt --resume
                                                      go on after an interruption
 then:
@@ -38,7 +39,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         help="a .csv, .tsv, .parquet or .npz file, - for CSV from standard input, or a folder of IDX files (MNIST)",
     )  # fmt: skip
     group = parser.add_argument_group("data")
-    group.add_argument("--target", metavar="COLUMN", help="the column to predict")
+    group.add_argument("--target", metavar="COLUMN", help="the column to predict, or several of numbers, as in a,b")
     group.add_argument(
         "--task", choices=("classification", "regression"), help="what the target is (found from its values)"
     )
@@ -195,7 +196,7 @@ def _results(prepared: Any, options: argparse.Namespace, history: Any) -> dict[s
     model = prepared.model
     results: dict[str, Any] = {
         "command": "train", "version": fastnn.__version__, "data": options.data or "MNIST",
-        "target": model.target.name, "task": model.target.kind, "classes": model.target.class_names,
+        "target": model.target.label, "task": model.target.kind, "classes": model.target.class_names,
         "rows": len(prepared.training.inputs), "inputs": model.plan.inputs,
         "parameters": sum(p.numel() for p in model.network.parameters()), "threads": fastnn.get_num_threads(),
         "settings": fitting.settings_of(options, prepared), "epochs": [vars(epoch) for epoch in history.epochs],
@@ -226,7 +227,7 @@ def _report(prepared: Any, options: argparse.Namespace, history: Any, results: d
         model=model.network, history=history, kind=model.target.kind, targets=targets, outputs=outputs,
         data=part.inputs if model.columns is None else model.columns.in_units(part.inputs),
         class_names=model.target.class_names or None,
-        feature_names=None if model.columns is None else model.columns.names, target_name=model.target.name,
+        feature_names=None if model.columns is None else model.columns.names, target_name=model.target.label,
         settings={name.replace("_", " "): value for name, value in settings.items()},
         profile=_profile(prepared, options),
         image_shape=() if model.pixels is None else model.pixels.shape if len(model.pixels.shape) == 2 else (),

@@ -76,9 +76,10 @@ def _evaluate(options: argparse.Namespace) -> int:
                 raise Failure(f"{options.data}: there are no labels to compare with")
             inputs = model.inputs(pixels)
         else:
-            if target.name not in data.columns:
-                raise Failure(f"{options.data} has no column {target.name!r}, which the model predicts")
-            is_known = data[target.name].notna()
+            for name in target.columns:
+                if name not in data.columns:
+                    raise Failure(f"{options.data} has no column {name!r}, which the model predicts")
+            is_known = data[target.columns].notna().all(axis=1)
             if not is_known.any():
                 raise Failure(f"the target {target.name!r} is missing in all rows")
             if not is_known.all():
@@ -86,7 +87,7 @@ def _evaluate(options: argparse.Namespace) -> int:
                 out.say(f"left out {missing:,} row{'s' * (missing > 1)} without {visible(target.name)}")
             _warn_of_unknown(model, data)
             # All rows are read, so that an error names the row of the file.
-            inputs, values = model.inputs(data)[is_known], data[target.name][is_known]
+            inputs, values = model.inputs(data)[is_known], data[target.columns][is_known]
         encoded = target.encode(values)
     measures = fitting.measure(target, encoded, model.outputs(inputs))
     out.say(f"{measures['rows']:,} rows: {fitting.in_words(measures)}")
@@ -149,7 +150,7 @@ def _predict(options: argparse.Namespace) -> int:
     if options.probabilities and target.kind == "regression":
         raise Failure("the model predicts a number, which has no probabilities")
     columns: dict[str, Any] = {}
-    written = [target.name, *(f"{target.name}={name}" for name in target.class_names if options.probabilities)]
+    written = [*target.columns, *(f"{target.name}={name}" for name in target.class_names if options.probabilities)]
     with output.one_line():
         if model.columns is not None:
             _warn_of_unknown(model, data)
@@ -167,9 +168,13 @@ def _predict(options: argparse.Namespace) -> int:
         outputs = model.outputs(inputs)
         predictions = target.decode(outputs).tolist()
         if target.kind == "regression":
-            # The outputs are float32.
-            predictions = [float(f"{value:.9g}") for value in predictions]
-        columns[target.name] = predictions
+            rows = predictions if target.names else [[value] for value in predictions]
+            # The outputs are float32, unless the model is of another precision.
+            digits = 9 if model.plan.precision == "float32" else 17
+            for name, values in zip(target.columns, zip(*rows, strict=True), strict=True):
+                columns[name] = [float(f"{value:.{digits}g}") for value in values]
+        else:
+            columns[target.name] = predictions
         if options.probabilities:
             from scipy.special import softmax
 

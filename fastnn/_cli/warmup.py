@@ -85,7 +85,7 @@ def _cases(options: argparse.Namespace) -> Any:
     ):  # fmt: skip
         plan = Plan(
             64, target.outputs, hidden if options.hidden is None else tuple(options.hidden), options.activation,
-            options.dropout, options.batch_norm,
+            options.dropout, options.batch_norm, options.precision,
         )  # fmt: skip
         yield _Case(plan, target, pixels)
 
@@ -114,9 +114,10 @@ def _run(case: Any, options: argparse.Namespace) -> None:
 
     def part(count: int) -> Part:
         inputs = random.integers(0, 256, (count, plan.inputs)).astype(np.uint8)
-        targets = np.arange(count) % len(case.target.classes) if case.target.classes else random.random((count, 1))
-        rows = inputs if not is_table else (inputs / np.float32(255))
-        return Part(rows, targets if case.target.classes else targets.astype(np.float32), "made up")
+        targets: Any = random.random((count, plan.outputs)).astype(plan.dtype)
+        if case.target.classes:
+            targets = np.arange(count) % len(case.target.classes)
+        return Part((inputs / 255).astype(plan.dtype) if is_table else inputs, targets, "made up")
 
     # Full batches, and a last one that is not.
     training = part(3 * options.batch_size + max(2, options.batch_size // 2))

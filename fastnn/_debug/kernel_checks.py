@@ -573,6 +573,12 @@ def _rows(n: Numbers) -> None:
         if source is not np.float64 and n.dtype == np.float32:
             kernels.gather(out, data, indices, 0.5, 0.25)
             n.compare("gather", out, data[indices] * 0.5 + 0.25, 2)
+    sparse = np.where(n.rng.random((ROWS, COLUMNS)) < 0.2, n.matrix(), 0)
+    row, column = np.nonzero(sparse)
+    starts, out = np.searchsorted(row, np.arange(ROWS + 1)), n.empty(31, COLUMNS)
+    for place in (np.int32, np.int64):
+        kernels.dense_rows(out, sparse[row, column], column.astype(place), starts.astype(place), indices)
+        n.compare("dense_rows", out, sparse[indices], 0)
     weight, dy, out, dweight = n.matrix(), n.numbers(31, COLUMNS), n.empty(31, COLUMNS), n.empty(ROWS, COLUMNS)
     kernels.embedding_forward(out, weight, indices)
     n.compare("embedding", out, weight[indices], 0)

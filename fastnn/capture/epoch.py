@@ -39,6 +39,26 @@ _LONGEST, _FIRST = 0.03, 8
 _MOST_DRAWN = 2**24
 
 
+class AnyColumn(Protocol):
+    """Rows from which batches are gathered.
+
+    Attributes:
+        shape: of a row.
+        dtype: of a batch.
+        is_launched: whether batches are gathered by launches alone.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    is_launched: bool
+
+    def take(self, out: np.ndarray, indices: np.ndarray) -> None:
+        """Gather the rows ``indices``, int64, in the array of a batch."""
+
+    def contents(self) -> np.ndarray | None:
+        """All rows; None if a batch has other numbers."""
+
+
 class Column:
     """An array of rows, from which batches are gathered.
 
@@ -55,7 +75,8 @@ class Column:
         self.scale, self.shift = scale, shift
         self.dtype = FLOAT32 if scale is not None else self.data.dtype if dtype is None else dtype
         self._converts = scale is None and self.dtype != self.data.dtype
-        width = math.prod(data.shape[1:])
+        self.shape = data.shape[1:]
+        width = math.prod(self.shape)
         self.flat = self.data.reshape(len(data), width)
         # Numbers are copied by their bits: any type is rows of words.
         word = {0: FLOAT64, 4: FLOAT32}.get(width * self.dtype.itemsize % 8)
@@ -63,10 +84,6 @@ class Column:
         self._word: Any = word if is_copied else None
         self._is_converted = self._converts and self.data.size > 0 and self.data.dtype in SOURCES
         self.is_launched = scale is not None or self._is_converted or self._word is not None
-
-    def room(self, size: int) -> np.ndarray:
-        """An array for a batch of this size."""
-        return allocation.empty((size, *self.data.shape[1:]), self.dtype)
 
     def take(self, out: np.ndarray, indices: np.ndarray) -> None:
         """Gather the rows ``indices``, int64, in the array of a batch.
@@ -84,6 +101,10 @@ class Column:
             out[...] = self.data[indices]
         else:
             np.take(self.data, indices, axis=0, out=out)
+
+    def contents(self) -> np.ndarray | None:
+        """All rows; None if they are scaled or converted."""
+        return None if self.dtype != self.data.dtype or self.scale is not None else self.data
 
 
 class Source(Protocol):
@@ -113,17 +134,17 @@ class Columns:
         columns: one for each input and the target.
     """
 
-    def __init__(self, *columns: Column) -> None:
+    def __init__(self, *columns: AnyColumn) -> None:
         self.columns = columns
         self.is_launched = all(column.is_launched for column in columns)
 
     def layout(self, size: int) -> list[tuple[tuple[int, ...], np.dtype]]:
         """Shape and dtype of each array of a batch."""
-        return [((size, *column.data.shape[1:]), column.dtype) for column in self.columns]
+        return [((size, *column.shape), column.dtype) for column in self.columns]
 
     def rooms(self, size: int) -> list[np.ndarray]:
         """New arrays for a batch."""
-        return [column.room(size) for column in self.columns]
+        return [allocation.empty(shape, dtype) for shape, dtype in self.layout(size)]
 
     def take(self, rooms: list[np.ndarray], indices: np.ndarray) -> None:
         """Gather the rows ``indices``, int64."""
@@ -134,8 +155,7 @@ class Columns:
 
     def contents(self, k: int) -> np.ndarray | None:
         """All rows of array ``k``; None if they are scaled or converted."""
-        column = self.columns[k]
-        return None if column.dtype != column.data.dtype or column.scale is not None else column.data
+        return self.columns[k].contents()
 
 
 class Steps:

@@ -394,7 +394,7 @@ class CompiledStep:
             single = [self(*[t[_wrap(batch)] for t in columns])._data.reshape(-1) for batch in indices]
             return _wrap(np.concatenate(single or [np.zeros(0, np.float32)]))
         # The same columns in each epoch: their program is kept.
-        known = [column.data for column in self._columns.columns]
+        known = [column.contents() for column in self._columns.columns]
         if len(arrays) != len(known) or not all(map(operator.is_, known, arrays)):
             self._columns = Columns(*[Column(array) for array in arrays])
         losses: list[np.ndarray] = []

@@ -39,6 +39,7 @@ from fastnn.sklearn.training import (
     Trainer,
     dimensions_of,
     minimize,
+    part_of,
     threads_of,
 )
 
@@ -305,9 +306,9 @@ class _MLP(BaseEstimator):
                     "The validation set is too small. Increase 'validation_fraction' or the size of your dataset: "
                     f"found {len(out)} of {len(target)} samples, expected at least 2."
                 )
-            part = Rows(x[out], dtype, target[out], _take(weights, out))
-            held_out = _HeldOut(part, y[out], _take(sample_weight, out))
-            x, target, weights = x[kept], target[kept], _take(weights, kept)
+            part = Rows(x[out], dtype, target[out], part_of(weights, out))
+            held_out = _HeldOut(part, y[out], part_of(sample_weight, out))
+            x, target, weights = x[kept], target[kept], part_of(weights, kept)
         rows = Rows(x, dtype, target, weights)
         count = len(rows)
         if self._plan.batch_norm and count == 1:
@@ -530,10 +531,6 @@ class _HeldOut:
 def _last(values: list[float] | None) -> float:
     assert values is not None
     return values[-1]
-
-
-def _take(array: np.ndarray | None, indices: np.ndarray) -> np.ndarray | None:
-    return None if array is None else array[indices]
 
 
 def _sizes(hidden: Any) -> list[int]:

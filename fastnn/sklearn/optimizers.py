@@ -22,13 +22,17 @@ from fastnn.optim.sgd import SGD
 _ADAM_EPSILON, _ADAM_DECAY, _SGD_DECAY = 4, 5, 2
 
 
-class _Number:
-    """A number that launches read, apart from the optimizer: with it they would be a cycle."""
+class _Penalties:
+    """The penalties of the next steps, which launches read, apart from the optimizer: with it they would be a cycle.
 
-    __slots__ = ("value",)
+    Attributes:
+        values: one for each step, or one for all.
+    """
+
+    __slots__ = ("values",)
 
     def __init__(self) -> None:
-        self.value = 0.0
+        self.values = np.zeros(1)
 
 
 class _Again:
@@ -44,8 +48,9 @@ class _Again:
     __slots__ = ("again", "beta", "decay_at", "epsilon", "is_current", "penalty")
 
     def __init__(
-        self, again: Relaunch, penalty: _Number | None, decay_at: int, epsilon: float | None = None, beta: float = 0.0
-    ) -> None:
+        self, again: Relaunch, penalty: _Penalties | None, decay_at: int, epsilon: float | None = None,
+        beta: float = 0.0,
+    ) -> None:  # fmt: skip
         self.again, self.is_current, self.penalty, self.decay_at = again, again.is_current, penalty, decay_at
         self.epsilon, self.beta = epsilon, beta
 
@@ -57,7 +62,7 @@ class _Again:
         """The scalars of the next updates, from step number ``step``: a row for each learning rate."""
         table = self.again.table(rates, step)
         if self.penalty is not None:
-            table[:, self.decay_at] = self.penalty.value
+            table[:, self.decay_at] = self.penalty.values[: len(rates)]
         if self.epsilon is not None:
             table[:, _ADAM_EPSILON] = [_epsilon(self.epsilon, self.beta, step + i) for i in range(len(rates))]
         return table
@@ -66,7 +71,7 @@ class _Again:
         """Repeat the update, as step number ``step``."""
         hyper = self.again.hyper
         if self.penalty is not None:
-            hyper[self.decay_at] = self.penalty.value
+            hyper[self.decay_at] = self.penalty.values[0]
         if self.epsilon is not None:
             hyper[_ADAM_EPSILON] = _epsilon(self.epsilon, self.beta, step)
         self.again.launch(lr, step)
@@ -81,12 +86,12 @@ class PenalisedSGD(SGD):
     """SGD with ``penalty`` instead of ``weight_decay`` for groups with ``penalised``."""
 
     def __init__(self, params: Any, **options: Any) -> None:
-        self.penalty = _Number()
+        self.penalty = _Penalties()
         super().__init__(params, **options)
 
     def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> Any:
         penalty = self.penalty if group["penalised"] else None
-        decay = 0.0 if penalty is None else penalty.value
+        decay = 0.0 if penalty is None else penalty.values.item(0)
         return _Again(super()._update(cut, grads, {**group, "weight_decay": decay}), penalty, _SGD_DECAY)
 
 
@@ -94,12 +99,12 @@ class PenalisedAdam(Adam):
     """Adam with ``penalty`` instead of ``weight_decay`` for groups with ``penalised``, and scikit-learn's epsilon."""
 
     def __init__(self, params: Any, **options: Any) -> None:
-        self.penalty = _Number()
+        self.penalty = _Penalties()
         super().__init__(params, **options)
 
     def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> Any:
         penalty = self.penalty if group["penalised"] else None
-        decay = 0.0 if penalty is None else penalty.value
+        decay = 0.0 if penalty is None else penalty.values.item(0)
         epsilon, beta = group["eps"], group["betas"][1]
         now = {**group, "weight_decay": decay, "eps": _epsilon(epsilon, beta, cut.numbers.item(0))}
         return _Again(super()._update(cut, grads, now), penalty, _ADAM_DECAY, epsilon, beta)

@@ -78,6 +78,32 @@ def _without_zeros(x: Any) -> CompressedRows | None:
     return CompressedRows(values, pair[first].astype(np.uint16), starts, counts, features, int(counts.max(initial=0)))
 
 
+class SparseColumn:
+    """A sparse matrix by rows, from which dense batches are gathered: a column of a :class:`Source`.
+
+    Args:
+        x: (rows, features), in SciPy's CSR layout.
+        dtype: of a batch, float32 or float64.
+    """
+
+    is_launched = True
+
+    def __init__(self, x: Any, dtype: np.dtype) -> None:
+        place = np.int32 if x.indices.dtype == x.indptr.dtype == np.int32 else np.int64
+        self.shape: tuple[int, ...] = (x.shape[1],)
+        self.dtype = dtype
+        self._data = np.ascontiguousarray(x.data, dtype)
+        self._columns, self._starts = np.ascontiguousarray(x.indices, place), np.ascontiguousarray(x.indptr, place)
+
+    def take(self, out: np.ndarray, indices: np.ndarray) -> None:
+        """Gather the rows ``indices``, int64, in the array of a batch."""
+        kernels.dense_rows(out, self._data, self._columns, self._starts, indices)
+
+    def contents(self) -> np.ndarray | None:
+        """Nothing, as the rows are not stored as they are in a batch."""
+        return None
+
+
 class SparseLinear(Module):
     """``x @ coef + bias`` of a sorted batch; the matrix is stored in panels (:func:`split_columns`).
 

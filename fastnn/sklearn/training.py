@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import inspect
 import math
@@ -16,18 +17,18 @@ import scipy.optimize
 import scipy.sparse
 import threadpoolctl
 
-from fastnn import kernels, optim
+from fastnn import optim
 from fastnn._autograd.modes import no_grad
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.capture.epoch import Column, Columns
+from fastnn.capture.epoch import AnyColumn, Column, Columns
 from fastnn.capture.step import CompiledStep
 from fastnn.kernels.matmul.sparse_rows import CompressedRows
-from fastnn.kernels.runtime import allocation, launcher, thread_count
+from fastnn.kernels.runtime import launcher, thread_count
 from fastnn.optim.optimizer import Optimizer
 from fastnn.sklearn.losses import Loss
 from fastnn.sklearn.network import Network, Objective, Plan, SquaredNorm
 from fastnn.sklearn.optimizers import GradientsOnly, PenalisedAdam, PenalisedSGD
-from fastnn.sklearn.sparse import SortedRows, compressed
+from fastnn.sklearn.sparse import SortedRows, SparseColumn, compressed
 from fastnn.training import loop
 
 # Optimizers that call a closure, or whose rule has no penalty of the weights.
@@ -84,10 +85,10 @@ def threads_of(threads: int | None) -> Iterator[None]:
 
 
 class Rows:
-    """Rows of data, with targets and weights, from which batches are gathered into fixed arrays.
+    """Rows of data, with targets and weights, from which a step's batches are gathered: a :class:`Source`.
 
     Args:
-        x: (rows, features), an array of ``dtype`` or uint8, or a sparse matrix, which is made dense a batch at a time.
+        x: (rows, features), an array of ``dtype`` or uint8, or a sparse matrix of ``dtype``.
         dtype: of the network.
         target: (rows,) labels or (rows, outputs) numbers.
         weights: (rows,) or None.
@@ -99,8 +100,9 @@ class Rows:
         self.is_sparse = scipy.sparse.issparse(x)
         self.x: Any = x.tocsr() if self.is_sparse else np.ascontiguousarray(x)
         self.dtype, self.target, self.weights = dtype, target, weights
-        self._buffers: dict[int, list[np.ndarray]] = {}
         self._rooms: dict[int, list[np.ndarray]] = {}
+        # The weights as the loss of a batch reads them, (rows, 1, ...).
+        self.shares: np.ndarray | None = None
         # If it is set, batches are sorted.
         self.sorted: SortedRows | None = None
 
@@ -121,19 +123,38 @@ class Rows:
         part = self.x[first:last]
         return _wrap(part.toarray() if self.is_sparse else part.astype(self.dtype, copy=False))
 
-    @property
-    def is_launched(self) -> bool:
-        """Whether batches without weights are gathered by launches alone."""
-        if self.weights is not None or (self.is_sparse and self.sorted is None):
-            return False
-        return self._columns.is_launched
+    def share_weights(self, batches: np.ndarray, totals: np.ndarray, scale: float, dimensions: int) -> None:
+        """Set the weights that the steps of these batches read: those of each batch add up to ``scale``.
+
+        Args:
+            batches: (batches, rows of a batch), each row at most once.
+            totals: the sums of the weights of each batch.
+            dimensions: of the losses of rows.
+        """
+        assert self.weights is not None
+        if self.shares is None:
+            self.shares = np.zeros((len(self),) + (1,) * (dimensions - 1), self.dtype)
+        used = totals != 0
+        batches = batches[used]
+        self.shares.reshape(-1)[batches] = self.weights[batches] * (scale / totals[used])[:, None]
+
+    # -- A source of batches ------------------------------------------------------------------
 
     @functools.cached_property
     def _columns(self) -> Columns:
-        """The data, unless batches of it are sorted, and the target."""
+        """The target, after the data unless batches of these are sorted, and the weights."""
         assert self.target is not None
-        target = Column(self.target)
-        return Columns(target) if self.sorted is not None else Columns(Column(self.x, dtype=self.dtype), target)
+        columns: list[AnyColumn] = [Column(self.target)]
+        if self.sorted is None:
+            columns.insert(0, SparseColumn(self.x, self.dtype) if self.is_sparse else Column(self.x, dtype=self.dtype))
+        if self.shares is not None:
+            columns.append(Column(self.shares))
+        return Columns(*columns)
+
+    @property
+    def is_launched(self) -> bool:
+        """Whether batches are gathered by launches alone."""
+        return self._columns.is_launched
 
     def layout(self, size: int) -> list[tuple[tuple[int, ...], np.dtype]]:
         """Shape and dtype of each array of a batch."""
@@ -158,47 +179,6 @@ class Rows:
         """All rows of array ``k``."""
         first = 0 if self.sorted is None else len(self.sorted.arrays(1))
         return self._columns.contents(k - first) if k >= first else None
-
-    def batch(self, indices: np.ndarray, dimensions: int, scale: float) -> tuple[list[np.ndarray], float]:
-        """The rows ``indices``: data, target and, if there are any, weights; and the sum of the weights.
-
-        The next batch of this size reuses the arrays.
-
-        Args:
-            indices: int64.
-            dimensions: of the array of weights.
-            scale: the sum of the weights in the array.
-        """
-        assert self.target is not None
-        size = len(indices)
-        if size not in self._buffers:
-            arrays = [allocation.empty((size, *self.target.shape[1:]), self.target.dtype)]
-            if self.weights is not None:
-                arrays.append(allocation.empty((size,) + (1,) * (dimensions - 1), self.dtype))
-            if self.sorted is None:
-                arrays.append(allocation.empty((size, self.x.shape[1]), self.dtype))
-            self._buffers[size] = arrays
-        arrays = self._buffers[size]
-        np.take(self.target, indices, axis=0, out=arrays[0], mode="clip")
-        total = float(size)
-        if self.weights is not None:
-            weights = self.weights[indices]
-            total = float(weights.sum())
-            if total:
-                arrays[1].reshape(-1)[...] = weights * (scale / total)
-        if self.sorted is not None:
-            return [*self.sorted.batch(indices), *arrays], total
-        x = arrays[-1]
-        if self.is_sparse:
-            self.x[indices].toarray(out=x)
-        elif self.dtype == np.float32:
-            kernels.gather(x, self.x, indices)
-        elif self.x.dtype == self.dtype:
-            # The other modes copy to a buffer first.
-            np.take(self.x, indices, axis=0, out=x, mode="clip")
-        else:
-            x[...] = self.x[indices]
-        return [x, *arrays[:-1]], total
 
 
 class Trainer:
@@ -256,61 +236,56 @@ class Trainer:
             schedule: the factor of the learning rate from the progress of the training, from 0 to 1.
             epochs: of the whole training.
         """
-        count, total = len(order), 0.0
+        count = len(order)
         bounds = list(range(0, count, batch_size))
         if self.network.norms and count - bounds[-1] == 1 and len(bounds) > 1:
             # The variance of one row is not defined: it joins the batch before.
             del bounds[-1]
         step = self._step(rows)
         constants = None if rows.target is None else self.loss.constants(rows.target)
-        if rows.is_launched:
-            whole = len(bounds) if bounds[-1] + batch_size == count else len(bounds) - 1
-            parts = [order[: whole * batch_size].reshape(whole, batch_size), order[None, whole * batch_size :]]
-            rates = None if schedule is None else _Rates(self, schedule, epochs * len(bounds))
-            return sum(self._steps_over(step, rows, part, rates, constants) for part in parts if part.size) / count
-        for first, last in zip(bounds, [*bounds[1:], count], strict=True):
-            indices = order[first:last]
-            arrays, weight = rows.batch(indices, self._dimensions, self.loss.weight)
-            if schedule is not None:
-                self._set_rate(self.rate * schedule(min(1.0, self.steps / (epochs * len(bounds)))))
-            self.steps += 1
-            if not weight:
-                # Rows without weight are no rows.
-                continue
-            if self._norm is not None:
-                self._set_penalty(self.alpha / weight)
-            loss = step(*[_wrap(array) for array in arrays]).item() * self.loss.reported
-            if self._norm is not None:
-                loss += 0.5 * self.alpha / weight * self._norm.value()
-            if constants is not None:
-                loss += float(np.average(constants[indices], weights=_at(rows.weights, indices)))
-            total += loss * len(indices)
-        return total / count
+        whole = len(bounds) if bounds[-1] + batch_size == count else len(bounds) - 1
+        parts = [order[: whole * batch_size].reshape(whole, batch_size), order[None, whole * batch_size :]]
+        rates = None if schedule is None else _Rates(self, schedule, epochs * len(bounds))
+        return sum(self._steps_over(step, rows, part, rates, constants) for part in parts if part.size) / count
 
     def _steps_over(
         self, step: CompiledStep, rows: Rows, batches: np.ndarray, rates: _Rates | None, constants: np.ndarray | None
     ) -> float:
-        """Train on batches without weights, one in each row; the sum of the losses of their rows."""
+        """Train on batches, one in each row; the sum of the losses of their rows."""
         count, size = batches.shape
-        norms: list[np.ndarray] = []
-        if self._norm is not None:
-            self._set_penalty(self.alpha / size)
-            norms = self._norm.parts
+        if rows.weights is None:
+            totals = np.full(count, float(size))
+        else:
+            totals = rows.weights[batches].sum(1)
+            rows.share_weights(batches, totals, self.loss.weight, self._dimensions)
+        # Rows without weight are no rows.
+        ends = [*np.flatnonzero(totals == 0).tolist(), count]
+        norms = [] if self._norm is None else self._norm.parts
         total, at = 0.0, 0
         while at < count:
-            losses, sums = step._advance(rows, batches[at:], rates, collected=norms)
+            last = ends[bisect.bisect_left(ends, at)]
+            if last == at:
+                if rates is None:
+                    self.steps += 1
+                else:
+                    rates.step()
+                at += 1
+                continue
+            if self._norm is not None:
+                last = at + self._set_penalties(self.alpha / totals[at:last])
+            losses, sums = step._advance(rows, batches[at:last], rates, collected=norms)
             if rates is None:
                 self.steps += len(losses)
-            found = losses.tolist()
             squares = np.concatenate(sums, axis=1) if sums else None
-            for i, value in enumerate(found):
+            for i, value in enumerate(losses.tolist()):
                 loss = value * self.loss.reported
                 if squares is not None:
-                    loss += 0.5 * self.alpha / size * float(squares[i].sum())
+                    loss += 0.5 * self.alpha / totals.item(at + i) * float(squares[i].sum())
                 if constants is not None:
-                    loss += float(np.average(constants[batches[at + i]]))
+                    batch = batches[at + i]
+                    loss += float(np.average(constants[batch], weights=part_of(rows.weights, batch)))
                 total += loss * size
-            at += len(found)
+            at += len(losses)
         return total
 
     def _step(self, rows: Rows) -> CompiledStep:
@@ -324,11 +299,20 @@ class Trainer:
         self.network.model.train()
         return self._steps[weighted]
 
-    def _set_penalty(self, decay: float) -> None:
+    def _set_penalties(self, decays: np.ndarray) -> int:
+        """Set the penalties of the next steps; return for how many of them."""
         if isinstance(self.optimizer, (PenalisedAdam, PenalisedSGD)):
-            self.optimizer.penalty.value = decay
-        else:
-            self.optimizer.param_groups[0]["weight_decay"] = decay
+            self.optimizer.penalty.values = decays
+            return len(decays)
+        group, first = self.optimizer.param_groups[0], decays.item(0)
+        # An equal number would be another option of the group.
+        if group["weight_decay"] != first:
+            group["weight_decay"] = first
+        others = np.flatnonzero(decays != first)
+        return int(others[0]) if len(others) else len(decays)
+
+    def _set_penalty(self, decay: float) -> None:
+        self._set_penalties(np.array([decay]))
 
     def _set_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -419,8 +403,9 @@ class Saved:
 _OWN: dict[str, type[Optimizer]] = {"adam": PenalisedAdam, "sgd": PenalisedSGD}
 
 
-def _at(weights: np.ndarray | None, indices: np.ndarray) -> np.ndarray | None:
-    return None if weights is None else weights[indices]
+def part_of(array: np.ndarray | None, indices: np.ndarray) -> np.ndarray | None:
+    """These rows of an array; None without one."""
+    return None if array is None else array[indices]
 
 
 def dimensions_of(network: Network, loss: Loss, rows: Rows) -> int:

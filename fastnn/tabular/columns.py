@@ -181,8 +181,12 @@ class Columns:
             ],
         ]
 
-    def transform(self, frame: Any) -> np.ndarray:
-        """The inputs, float32 (rows, inputs). Other columns are ignored; values not seen in training give zeros.
+    def transform(self, frame: Any, dtype: Any = np.float32) -> np.ndarray:
+        """The inputs (rows, inputs). Other columns are ignored; values not seen in training give zeros.
+
+        Args:
+            frame: a pandas frame.
+            dtype: of the inputs, float32 or float64.
 
         Raises: ValueError for a missing column, or a text in a column of numbers, with the row.
         """
@@ -197,9 +201,9 @@ class Columns:
         if self._scaler is not None:
             matrix = _matrix(frame, self.numbers, self.dates)
             scaled = self._imputer.transform(self._scaler.transform(matrix))
-            parts.append(np.clip(scaled, -FURTHEST, FURTHEST).astype(np.float32))
+            parts.append(np.clip(scaled, -FURTHEST, FURTHEST).astype(dtype))
         if self._encoder is not None:
-            parts.append(self._encoder.transform(self.texts(frame)))
+            parts.append(self._encoder.transform(self.texts(frame)).astype(dtype, copy=False))
         return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
     def in_units(self, inputs: np.ndarray) -> np.ndarray:

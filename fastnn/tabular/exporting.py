@@ -51,20 +51,21 @@ def to_onnx(model: TabularModel, *, network_only: bool = False) -> Any:
 
     The inputs are "numbers", float64 (rows, columns), NaN where missing, dates as days since 1970; and "categories",
     texts (rows, columns), "" where missing; or "pixels", uint8. The outputs are "label" and "probabilities", or
-    "prediction". ``metadata_props`` has the names of the columns, in their order, as JSON.
+    "prediction" ((rows,), or (rows, targets) of several). ``metadata_props`` has the names of the columns, in their
+    order, as JSON.
 
     ::
 
         onnx.save(to_onnx(load_model("model.pt")), "model.onnx")
     """
-    example = _wrap(np.zeros((2, model.plan.inputs), np.float32))
+    example = _wrap(np.zeros((2, model.plan.inputs), model.plan.dtype))
     program = export(
         model.network, (example,), input_names=["features"], output_names=["outputs"],
         dynamic_axes={"features": {0: "rows"}, "outputs": {0: "rows"}},
     )  # fmt: skip
     assert program is not None
     proto = program.model_proto
-    metadata = {"target": model.target.name, "classes": model.target.classes}
+    metadata = {"target": model.target.label, "classes": model.target.classes}
     if model.columns is not None:
         columns = model.columns
         metadata |= {"numbers": [*columns.numbers, *columns.dates], "categories": columns.categories}
@@ -99,12 +100,19 @@ def to_onnx(model: TabularModel, *, network_only: bool = False) -> Any:
     return proto
 
 
+def _number(types: Any, model: TabularModel) -> int:
+    """The type of the network's inputs and outputs."""
+    found: int = types.FLOAT if model.plan.dtype == np.float32 else types.DOUBLE
+    return found
+
+
 def _of_columns(graph: _Graph, model: TabularModel) -> list[Any]:
     """From "numbers" and "categories" to "features"."""
     columns = model.columns
     assert columns is not None
     inputs, parts = [], []
     types, count = graph.types, len(columns.mean)
+    number = _number(types, model)
     if count:
         inputs.append(graph.helper.make_tensor_value_info("numbers", types.DOUBLE, ["rows", count]))
         shifted = graph.add("Sub", "numbers", graph.constant(columns.mean))
@@ -113,17 +121,18 @@ def _of_columns(graph: _Graph, model: TabularModel) -> list[Any]:
         filled = graph.add("Where", missing, graph.constant(columns.fill), scaled)
         limits = [graph.constant(np.array(limit)) for limit in (-FURTHEST, FURTHEST)]
         filled = graph.add("Clip", filled, *limits)
-        parts.append(graph.add("Cast", filled, to=types.FLOAT))
+        parts.append(graph.add("Cast", filled, to=number))
         if columns.indicated:
             some = graph.add("Gather", missing, graph.constant(np.array(columns.indicated, np.int64)), axis=1)
-            parts.append(graph.add("Cast", some, to=types.FLOAT))
+            parts.append(graph.add("Cast", some, to=number))
     if columns.categories:
         inputs.append(
             graph.helper.make_tensor_value_info("categories", types.STRING, ["rows", len(columns.categories)])
         )
         for i, values in enumerate(columns.values):
             column = graph.add("Gather", "categories", graph.constant(np.array(i, np.int64)), axis=1)
-            parts.append(graph.add("OneHotEncoder", column, domain=_ML, cats_strings=values, zeros=1))
+            encoded = graph.add("OneHotEncoder", column, domain=_ML, cats_strings=values, zeros=1)
+            parts.append(encoded if number == types.FLOAT else graph.add("Cast", encoded, to=number))
     graph.add("Concat", *parts, output="features", axis=1)
     return inputs
 
@@ -132,9 +141,10 @@ def _of_pixels(graph: _Graph, model: TabularModel) -> list[Any]:
     """From "pixels" to "features"."""
     pixels = model.pixels
     assert pixels is not None
-    flat = graph.add("Flatten", graph.add("Cast", "pixels", to=graph.types.FLOAT), axis=1)
-    scaled = graph.add("Mul", flat, graph.constant(np.array(pixels.scale, np.float32)))
-    graph.add("Add", scaled, graph.constant(np.array(pixels.shift, np.float32)), output="features")
+    number, dtype = _number(graph.types, model), model.plan.dtype
+    flat = graph.add("Flatten", graph.add("Cast", "pixels", to=number), axis=1)
+    scaled = graph.add("Mul", flat, graph.constant(np.array(pixels.scale, dtype)))
+    graph.add("Add", scaled, graph.constant(np.array(pixels.shift, dtype)), output="features")
     return [graph.helper.make_tensor_value_info("pixels", graph.types.UINT8, ["rows", *pixels.shape])]
 
 
@@ -143,11 +153,11 @@ def _of_outputs(graph: _Graph, model: TabularModel) -> list[Any]:
     target, types = model.target, graph.types
     info = graph.helper.make_tensor_value_info
     if target.kind == "regression":
-        column = graph.add("Squeeze", "outputs", graph.constant(np.array([1], np.int64)))
-        wide = graph.add("Cast", column, to=types.DOUBLE)
+        one = graph.constant(np.array([1], np.int64))
+        wide = graph.add("Cast", "outputs" if target.names else graph.add("Squeeze", "outputs", one), to=types.DOUBLE)
         scaled = graph.add("Mul", wide, graph.constant(np.array(target.scale)))
         graph.add("Add", scaled, graph.constant(np.array(target.mean)), output="prediction")
-        return [info("prediction", types.DOUBLE, ["rows"])]
+        return [info("prediction", types.DOUBLE, ["rows", target.outputs] if target.names else ["rows"])]
     graph.add("Softmax", "outputs", output="probabilities", axis=1)
     place = graph.add("ArgMax", "outputs", axis=1, keepdims=0)
     are_integers = all(type(value) is int and -(2**63) <= value < 2**63 for value in target.classes)
@@ -155,5 +165,5 @@ def _of_outputs(graph: _Graph, model: TabularModel) -> list[Any]:
     graph.add("Gather", graph.constant(classes), place, output="label", axis=0)
     return [
         info("label", types.INT64 if are_integers else types.STRING, ["rows"]),
-        info("probabilities", types.FLOAT, ["rows", len(target.classes)]),
+        info("probabilities", _number(types, model), ["rows", len(target.classes)]),
     ]

@@ -75,14 +75,14 @@ class TabularModel:
         self.columns, self.pixels, self.training = columns, pixels, training or {}
 
     def inputs(self, data: Any) -> np.ndarray:
-        """The rows of the network: float32 (rows, inputs) of a table, uint8 (rows, pixels) of pictures.
+        """The rows of the network: (rows, inputs) of a table, in its precision; uint8 (rows, pixels) of pictures.
 
         Raises: TypeError or ValueError for data of another kind, or without the columns.
         """
         if self.columns is not None:
             if not hasattr(data, "columns"):
                 raise TypeError(f"the model reads tables with columns, found {type(data).__name__}")
-            return self.columns.transform(data)
+            return self.columns.transform(data, self.plan.dtype)
         assert self.pixels is not None
         pixels = data.pixels if isinstance(data, Pictures) else data
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
@@ -97,9 +97,9 @@ class TabularModel:
         return {} if self.pixels is None else {"scale": self.pixels.scale, "shift": self.pixels.shift}
 
     def outputs(self, inputs: np.ndarray) -> np.ndarray:
-        """The network's outputs for the rows of :meth:`inputs`, in evaluation mode, float32 (rows, outputs)."""
-        rows = Rows(inputs, np.zeros(len(inputs), np.int64), **self.scaling)
-        out = allocation.empty((len(inputs), self.plan.outputs), np.float32)
+        """The network's outputs for the rows of :meth:`inputs`, in evaluation mode, (rows, outputs)."""
+        rows = Rows(inputs, np.zeros(len(inputs), np.int64), **self.scaling, dtype=self.plan.dtype)
+        out = allocation.empty((len(inputs), self.plan.outputs), self.plan.dtype)
         was_training = self.network.training
         self.network.eval()
         try:
@@ -112,7 +112,7 @@ class TabularModel:
         return out
 
     def predict(self, data: Any) -> np.ndarray:
-        """The class, or the number, of each row of a pandas frame or of pictures."""
+        """The class, or the number, of each row of a pandas frame or of pictures; (rows, targets) of several."""
         return self.target.decode(self.outputs(self.inputs(data)))
 
     def predict_proba(self, data: Any) -> np.ndarray:

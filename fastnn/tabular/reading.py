@@ -105,13 +105,16 @@ def read_table(path: str | os.PathLike[str], *, encoding: str = "utf-8", header:
         frame.columns = [str(name) for name in frame.columns]
     else:
         frame = _read_csv(pandas, path, encoding, header)
-    names = list(frame.columns)
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise ValueError(f"{path}: two columns are called {repeated!r}; give each a name of its own")
+    _check_names(path, list(frame.columns))
     if not len(frame):
         raise ValueError(f"{path}: no rows, expected at least one below the names of the columns")
     return frame
+
+
+def _check_names(path: str | os.PathLike[str], names: list[str]) -> None:
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise ValueError(f"{path}: two columns are called {repeated!r}; give each a name of its own")
 
 
 def _ending(path: str | os.PathLike[str]) -> str:
@@ -137,16 +140,21 @@ def _read_csv(pandas: Any, path: str | os.PathLike[str], encoding: str, header: 
         separator, decimal = _dialect(head)
         if "\0" in head:
             raise ValueError(f"{path}: not a text file: it has zero bytes")
-        if isinstance(source, io.BytesIO):
-            source.seek(0)
-        frame = pandas.read_csv(source, sep=separator, decimal=decimal, header=0 if header else None, **options)
+        if header:
+            as_text = {"dtype": str, "keep_default_na": False, **options}
+            first = _read(pandas, source, sep=separator, header=None, nrows=1, **as_text)
+            # pandas would call a second column "a" "a.1", and a copy of the target would be an input.
+            _check_names(path, [str(name).strip() for name in first.iloc[0] if str(name).strip()])
+        frame = _read(pandas, source, sep=separator, decimal=decimal, header=0 if header else None, **options)
     except pandas.errors.EmptyDataError as error:
         raise ValueError(f"{path}: the file is empty") from error
     except pandas.errors.ParserError as error:
         raise ValueError(f"{path}: {_first_line(error).replace('Error tokenizing data. C error: ', '')}") from error
     except UnicodeError as error:
         name = encoding.removesuffix("-sig")
-        raise ValueError(f"{path}: not a text in {name}: give its encoding, such as --encoding latin-1") from error
+        # Excel's "Unicode text" begins with one of these marks; latin-1 would read it as nonsense.
+        other = "utf-16" if _start(source)[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
+        raise ValueError(f"{path}: not a text in {name}: give its encoding, such as --encoding {other}") from error
     except LookupError as error:
         raise ValueError(f"there is no encoding {encoding!r}, expected one such as utf-8 or latin-1") from error
     except (EOFError, zipfile.BadZipFile) as error:
@@ -166,6 +174,20 @@ def _read_csv(pandas: Any, path: str | os.PathLike[str], encoding: str, header: 
             )
     frame.columns = names
     return frame
+
+
+def _read(pandas: Any, source: Any, **options: Any) -> Any:
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
+    return pandas.read_csv(source, **options)
+
+
+def _start(source: Any) -> bytes:
+    """The first bytes of a file as it is, compressed or not."""
+    if isinstance(source, io.BytesIO):
+        return source.getvalue()[:4]
+    with open(source, "rb") as file:
+        return file.read(4)
 
 
 def _text(pandas: Any, source: Any, encoding: str) -> IO[str]:
@@ -202,7 +224,10 @@ def _dialect(head: str) -> tuple[str, str]:
 
 
 def _read_npz(path: Path) -> Any:
-    """Pictures, if the rows are uint8 with more than one dimension; otherwise a frame with columns x0, x1, ..., y."""
+    """Pictures, if the rows are uint8 with more than one dimension; otherwise a frame with columns x0, x1, ..., y.
+
+    A target of several numbers becomes the columns y0, y1, ...
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -226,17 +251,22 @@ def _read_npz(path: Path) -> Any:
             raise ValueError(f"{path}: {len(rows)} rows of 'x', but 'y' has the shape {targets.shape}")
         if targets is not None and targets.ndim == 2 and targets.shape[1] == 1:
             targets.shape = (len(targets),)
-        if targets is not None and targets.ndim != 1:
-            raise ValueError(f"{path}: 'y' must have one number or text for each row, found shape {targets.shape}")
+        if targets is not None and (targets.ndim > 2 or (targets.ndim == 2 and targets.dtype.kind not in "biuf")):
+            raise ValueError(
+                f"{path}: 'y' must have a number or text, or several numbers, for each row, found {targets.dtype} of "
+                f"the shape {targets.shape}"
+            )
     if x_test is not None and x_test.shape[1:] != x.shape[1:]:
         raise ValueError(f"{path}: rows of the shape {x.shape[1:]} for training and {x_test.shape[1:]} for the test")
-    if x.dtype == np.uint8 and x.ndim > 2 and (y is None or y.dtype.kind in "iu"):
+    if x.dtype == np.uint8 and x.ndim > 2 and (y is None or (y.dtype.kind in "iu" and y.ndim == 1)):
         return Pictures(x, y, x_test, y_test)
     if x.dtype.kind not in "biuf":
         raise ValueError(f"{path}: 'x' must be numbers, found {x.dtype}")
     pandas = optional("pandas", "a table")
     flat = x.reshape(len(x), -1)
     frame = pandas.DataFrame(flat, columns=[f"x{i}" for i in range(flat.shape[1])])
-    if y is not None:
+    if y is not None and y.ndim == 2:
+        frame[[f"y{i}" for i in range(y.shape[1])]] = y
+    elif y is not None:
         frame["y"] = y
     return frame

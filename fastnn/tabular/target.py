@@ -18,17 +18,19 @@ class Target:
     """The column that a model predicts.
 
     Args:
-        name: of the column.
+        name: of the column; of several columns all names, for people.
         kind: "classification" or "regression".
         classes: the values of the classes, in the order of the outputs: texts, integers, numbers or booleans.
-        mean, scale: of a number; the network's output is ``(number - mean) / scale``.
+        mean, scale: of a number; the network's output is ``(number - mean) / scale``. A list for several columns.
+        names: of several columns of numbers, one for each output; empty for one column.
     """
 
     name: str
     kind: str
     classes: list[Any] = field(default_factory=list)
-    mean: float = 0.0
-    scale: float = 1.0
+    mean: float | list[float] = 0.0
+    scale: float | list[float] = 1.0
+    names: list[str] = field(default_factory=list)
 
     @classmethod
     def fit(cls, name: str, values: Any, task: str | None = None) -> Target:
@@ -45,8 +47,8 @@ class Target:
         """
         array = _plain(values)
         is_number = array.dtype.kind in "iuf"
-        if is_number and not (np.abs(array) <= LARGEST).all():
-            raise ValueError(f"the target {name!r} has an infinite or too large number")
+        if is_number:
+            _check_size(name, array)
         distinct = np.unique(array) if array.dtype.kind != "O" else np.array(sorted({str(v) for v in array}))
         if task is None:
             few = len(distinct) <= min(MOST_CLASSES_OF_NUMBERS, max(2, len(array) // 2))
@@ -54,10 +56,7 @@ class Target:
         if task == "regression":
             if not is_number:
                 raise ValueError(f"the target {name!r} has texts such as {str(array[0])!r}; regression needs numbers")
-            numbers = array.astype(np.float64)
-            if len(distinct) < 2:
-                raise ValueError(f"the target {name!r} has only one value, {distinct[0]}: there is nothing to learn")
-            return cls(name, "regression", [], float(numbers.mean()), float(numbers.std()) or 1.0)
+            return cls(name, "regression", [], *_mean_and_scale(name, array))
         if len(distinct) < 2:
             raise ValueError(f"the target {name!r} has only one class, {distinct[0]}: there is nothing to learn")
         if len(distinct) > max(MOST_CLASSES_OF_NUMBERS, len(array) // 2):
@@ -68,26 +67,80 @@ class Target:
         whole = is_number and _are_whole(distinct)
         return cls(name, "classification", [int(v) if whole else v.item() for v in distinct])
 
+    @classmethod
+    def fit_columns(cls, frame: Any, names: list[str], task: str | None = None) -> Target:
+        """The target of one column of a table, or of several columns of numbers.
+
+        Args:
+            frame: a pandas frame without missing values in these columns.
+            names: of the columns.
+            task: as for :meth:`fit`.
+
+        Raises: ValueError as :meth:`fit`, and for several columns that are not all numbers.
+
+        >>> import pandas
+        >>> frame = pandas.DataFrame({"low": [1.0, 2.0], "high": [3, 7]})
+        >>> target = Target.fit_columns(frame, ["low", "high"])
+        >>> target.columns, target.outputs, target.mean
+        (['low', 'high'], 2, [1.5, 5.0])
+        """
+        if len(names) == 1:
+            return cls.fit(names[0], frame[names[0]], task)
+        if task == "classification":
+            raise ValueError("several targets must be numbers: train a model for each target that has classes")
+        means: list[float] = []
+        scales: list[float] = []
+        for name in names:
+            array = _plain(frame[name])
+            if array.dtype.kind not in "iuf":
+                raise ValueError(
+                    f"several targets must be numbers, and {name!r} has values such as {str(array[0])!r}: train a "
+                    "model for each target that has classes"
+                )
+            _check_size(name, array)
+            mean, scale = _mean_and_scale(name, array)
+            means.append(mean)
+            scales.append(scale)
+        return cls(", ".join(names), "regression", [], means, scales, list(names))
+
+    @property
+    def label(self) -> str | list[str]:
+        """The name of the column, or the names of several."""
+        return self.names or self.name
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+        return self.names or [self.name]
+
     @property
     def outputs(self) -> int:
         """How many outputs the network has."""
-        return len(self.classes) or 1
+        return len(self.classes) or len(self.columns)
 
     @property
     def class_names(self) -> list[str]:
         """The classes as texts."""
         return [str(value) for value in self.classes]
 
-    def encode(self, values: Any) -> np.ndarray:
-        """Indices of classes, int64 (rows,), or scaled numbers, float32 (rows, 1).
+    def encode(self, values: Any, dtype: Any = np.float32) -> np.ndarray:
+        """Indices of classes, int64 (rows,), or scaled numbers (rows, outputs).
+
+        Args:
+            values: of the column, (rows,), or a pandas frame with the columns.
+            dtype: of scaled numbers.
 
         Raises: ValueError for a class that the target does not have, or a text instead of a number.
         """
-        array = _plain(values)
         if self.kind == "regression":
-            if array.dtype.kind not in "iufb":
-                raise ValueError(f"the target {self.name!r} must be a number, found {str(array[0])!r}")
-            return ((array.astype(np.float64) - self.mean) / self.scale).astype(np.float32)[:, None]
+            columns = [values[name] for name in self.columns] if hasattr(values, "columns") else [values]
+            arrays = [_plain(column) for column in columns]
+            for name, array in zip(self.columns, arrays, strict=True):
+                if array.dtype.kind not in "iufb":
+                    raise ValueError(f"the target {name!r} must be a number, found {str(array[0])!r}")
+            matrix = np.stack([array.astype(np.float64) for array in arrays], axis=1)
+            return ((matrix - self.mean) / self.scale).astype(dtype)
+        array = _plain(values[self.name] if hasattr(values, "columns") else values)
         places = {_canonical(value): i for i, value in enumerate(self.classes)}
         distinct, inverse = np.unique(array, return_inverse=True)
         texts = [_canonical(value) for value in distinct.tolist()]
@@ -98,15 +151,20 @@ class Target:
         return np.array([places[text] for text in texts], np.int64)[inverse.reshape(-1)]
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
-        """The most probable class, or the number, of each row of the network's outputs."""
+        """The most probable class, or the number, of each row of the network's outputs; (rows, outputs) of several."""
         if self.kind == "regression":
-            return outputs[:, 0].astype(np.float64) * self.scale + self.mean
+            numbers = outputs.astype(np.float64) * self.scale + self.mean
+            return numbers if self.names else numbers[:, 0]
         kind = object if any(isinstance(value, (str, bool)) for value in self.classes) else None
         return np.array(self.classes, kind)[outputs.argmax(1)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for a file."""
-        return asdict(self)
+        data = asdict(self)
+        if not self.names:
+            # As versions without several targets write and read it.
+            del data["names"]
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Target:
@@ -115,18 +173,39 @@ class Target:
         Raises: ValueError or TypeError for other data.
         """
         target = cls(**data)
-        numbers, classes = (target.mean, target.scale), target.classes
-        if not isinstance(target.name, str) or not all(type(number) in (int, float) for number in numbers):
+        names, classes = target.names, target.classes
+        are_texts = type(names) is list and all(isinstance(name, str) for name in [target.name, *names])
+        if not are_texts or len(names) == 1 or len(set(names)) < len(names):
             raise ValueError(f"not a target: {data}")
-        if not all(abs(number) <= LARGEST for number in numbers) or target.scale <= 0:
+        means: Any = target.mean if names else [target.mean]
+        scales: Any = target.scale if names else [target.scale]
+        for numbers in (means, scales):
+            if type(numbers) is not list or len(numbers) != len(target.columns):
+                raise ValueError(f"not a target: {data}")
+            if not all(type(number) in (int, float) for number in numbers):
+                raise ValueError(f"not a target: {data}")
+        if not all(abs(number) <= LARGEST for number in (*means, *scales)) or min(scales) <= 0:
             raise ValueError(f"not a target: mean {target.mean}, scale {target.scale}")
         if type(classes) is not list or not all(type(value) in (str, int, float, bool) for value in classes):
             raise ValueError("not a target: the classes must be texts, numbers or booleans")
         if len(set(map(str, classes))) < len(classes):
             raise ValueError("not a target: two classes are the same")
-        if target.kind != ("classification" if target.classes else "regression"):
+        if target.kind != ("classification" if classes else "regression") or (names and classes):
             raise ValueError(f"not a target: {data}")
         return target
+
+
+def _check_size(name: str, array: np.ndarray) -> None:
+    if not (np.abs(array) <= LARGEST).all():
+        raise ValueError(f"the target {name!r} has an infinite or too large number")
+
+
+def _mean_and_scale(name: str, array: np.ndarray) -> tuple[float, float]:
+    """The mean and deviation of the numbers of a target; ValueError if they are all the same."""
+    numbers = array.astype(np.float64)
+    if len(np.unique(array)) < 2:
+        raise ValueError(f"the target {name!r} has only one value, {array[0]}: there is nothing to learn")
+    return float(numbers.mean()), float(numbers.std()) or 1.0
 
 
 def _plain(values: Any) -> np.ndarray:

@@ -154,9 +154,12 @@ class Rows:
         data: (rows, ...), float32 or uint8, or another type that is converted to float32 once.
         targets: (rows, ...); integers and booleans become int64.
         scale, shift: the model gets ``data * scale + shift``; by default uint8 is divided by 255.
+        dtype: of the model; for float64 the data are converted and scaled once, and real targets are converted.
     """
 
-    def __init__(self, data: Any, targets: Any, scale: float | None = None, shift: float = 0.0) -> None:
+    def __init__(
+        self, data: Any, targets: Any, scale: float | None = None, shift: float = 0.0, dtype: Any = np.float32
+    ) -> None:
         self.data, self.targets = _array("data", data), _array("targets", targets)
         if self.data.ndim < 2:
             raise ShapeError(f"data must have a dimension of rows and one of features, found shape {self.data.shape}")
@@ -164,13 +167,22 @@ class Rows:
             raise ValueError(
                 f"targets must have a row for each of data, {self.data.shape[0]}, found shape {self.targets.shape}"
             )
-        if self.data.dtype not in (np.uint8, np.float32):
+        is_wide = dtype == np.float64
+        if self.data.dtype not in (np.uint8, np.float32) and not is_wide:
             self.data = self.data.astype(np.float32)
         if self.targets.dtype.kind in "iub":
             self.targets = self.targets.astype(np.int64, copy=False)
         self.scale = (1 / 255 if self.data.dtype == np.uint8 else 1.0) if scale is None else float(scale)
         self.shift = float(shift)
-        self.columns = Columns(Column(self.data, self.scale, self.shift), Column(self.targets))
+        if is_wide:
+            self.data = self.data.astype(np.float64, copy=False)
+            if (self.scale, self.shift) != (1.0, 0.0):
+                self.data = self.data * self.scale + self.shift
+            if self.targets.dtype.kind == "f":
+                self.targets = self.targets.astype(np.float64, copy=False)
+        # The kernel that scales as it gathers writes float32.
+        inputs = Column(self.data) if is_wide else Column(self.data, self.scale, self.shift)
+        self.columns = Columns(inputs, Column(self.targets))
         self._buffers: dict[int, list[np.ndarray]] = {}
 
     @property
@@ -188,6 +200,12 @@ class Rows:
             self._buffers[size] = self.columns.rooms(size)
         self.columns.take(self._buffers[size], indices)
         return list(map(_wrap, self._buffers[size]))
+
+
+def dtype_of(model: Module) -> np.dtype:
+    """float64 for a model whose first real parameter is float64, otherwise float32: what it is trained on."""
+    kinds = (p._data.dtype for p in model.parameters() if p._data.dtype.kind == "f")
+    return np.dtype(np.float64 if next(kinds, None) == np.float64 else np.float32)
 
 
 def _array(name: str, value: Any) -> np.ndarray:
@@ -255,7 +273,8 @@ def fit(
     The model is set to training mode before each epoch, with all its submodules.
 
     Args:
-        model: called on a batch of data, float32.
+        model: called on a batch of data, float32; or float64 if its parameters are, to which data and real targets
+            are converted then.
         data: (rows, ...), float32 or uint8 (divided by 255, unless ``scale`` is given); or a TensorDataset of data
             and targets.
         targets: (rows, ...): class labels, or numbers.
@@ -326,8 +345,11 @@ def fit(
         validation = data_and_targets(validation, None)
     if validation is not None and not (isinstance(validation, (tuple, list)) and len(validation) == 2):
         raise TypeError(f"validation must be a pair of data and targets, found {type(validation).__name__}")
-    rows = Rows(*data_and_targets(data, targets), scale, shift)
-    held_out = None if validation is None else Rows(validation[0], validation[1], scale, shift)
+    dtype = dtype_of(model)
+    rows = Rows(*data_and_targets(data, targets), scale, shift, dtype)
+    held_out = None if validation is None else Rows(validation[0], validation[1], scale, shift, dtype)
+    if held_out is not None and not len(held_out):
+        raise ValueError("validation must have rows, found none")
     criterion = CrossEntropyLoss() if criterion is None else criterion
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
     step = CompiledStep(model, criterion, optimizer, max_grad_norm=max_grad_norm, precision=precision)

@@ -20,12 +20,14 @@ from fastnn.optim.lr_scheduler.scheduler import put
 from fastnn.optim.optimizer import Optimizer
 from fastnn.random import Generator, default_generator
 from fastnn.training.checkpoint import generators_of, into_module, of_module
-from fastnn.training.loop import Rows, data_and_targets
+from fastnn.training.loop import Rows, data_and_targets, dtype_of
 
 # The weight of the past in the smoothed loss: an average of about twenty steps.
 _PAST = 0.95
 # The test ends when the smoothed loss is so many times the smallest one.
 _DIVERGED = 4.0
+# The part of a float32 loss that may be rounding.
+_ROUNDING = 1e-6
 # The fewest steps before it may end.
 _LEAST = 10
 
@@ -108,7 +110,8 @@ def find_lr(
 
     Returns: an :class:`LRRange`, with the losses and ``suggestion``.
 
-    Raises: TypeError and ValueError for other arguments, before anything is changed.
+    Raises: TypeError and ValueError for other arguments, before anything is changed; ValueError, naming the row, for a
+        batch whose data or targets are not finite; FloatingPointError if the first loss is not finite.
 
     >>> import fastnn
     >>> _ = fastnn.manual_seed(0)
@@ -128,7 +131,7 @@ def find_lr(
             raise ValueError(f"{name} must be at least {least}, found {count}")
     if not 0 < start < end < math.inf:
         raise ValueError(f"start and end must be positive and in this order, found {start} and {end}")
-    rows = Rows(*data_and_targets(data, targets), scale, shift)
+    rows = Rows(*data_and_targets(data, targets), scale, shift, dtype_of(model))
     if not len(rows):
         raise ValueError("data must have rows, found none")
     criterion = CrossEntropyLoss() if criterion is None else criterion
@@ -174,9 +177,17 @@ def _test(
             put(group, "lr", lr * ratio)
         if at >= len(rows):
             order, at = source.permutation(len(rows)), 0
-        loss = float(step(*rows.batch(order[at : at + batch_size]))._data)
+        batch = order[at : at + batch_size]
+        loss = float(step(*rows.batch(batch))._data)
         at += batch_size
         if not math.isfinite(loss):
+            _check_finite(rows, batch)
+            if not losses:
+                raise FloatingPointError(
+                    f"the first loss is {loss}, of finite data, with the weights that the model came with: find_lr "
+                    "needs a model and a criterion that give finite losses. A block of "
+                    "fastnn.autograd.detect_anomaly() names the layer"
+                )
             break
         losses.append(loss)
         average = _PAST * average + (1 - _PAST) * loss
@@ -187,10 +198,23 @@ def _test(
     return LRRange(tried, losses, smoothed, _steepest(tried, smoothed))
 
 
+def _check_finite(rows: Rows, batch: np.ndarray) -> None:
+    """ValueError for a number of these rows that is not finite: no learning rate is to blame then."""
+    for name, array in (("data", rows.data), ("targets", rows.targets)):
+        if array.dtype.kind != "f":
+            continue
+        for row in batch.tolist():
+            values = np.atleast_1d(array[row])
+            wrong = values[~np.isfinite(values)]
+            if wrong.size:
+                raise ValueError(f"{name} must be finite, found {wrong.item(0)} in row {row}")
+
+
 def _steepest(lrs: list[float], smoothed: list[float]) -> float | None:
     """Where the loss falls fastest with the logarithm of the learning rate, before its minimum."""
     lowest = int(np.argmin(smoothed)) if smoothed else 0
-    if lowest < 2:
+    # A loss that stays where it is falls by rounding.
+    if lowest < 2 or smoothed[0] - smoothed[lowest] <= _ROUNDING * abs(smoothed[0]):
         return None
     slopes = np.gradient(np.array(smoothed[: lowest + 1]))
     return lrs[int(np.argmin(slopes))]

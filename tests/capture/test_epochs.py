@@ -66,6 +66,12 @@ CASES = {
     "nadam": (tanh_net, lambda p: optim.NAdam(p, lr=0.01), nn.CrossEntropyLoss(), {}),
     "draws": (Noisy, lambda p: optim.Adam(p, lr=0.01), nn.CrossEntropyLoss(), {}),
     "two inputs": (Pair, lambda p: optim.Adam(p, lr=0.01), nn.MSELoss(), {}),
+    # NumPy's sums write to the loss as to an array of the shape of the summands, without strides.
+    "sum": (tanh_net, lambda p: optim.SGD(p, lr=1e-3), nn.MSELoss(reduction="sum"), {}),
+    "sum of products": (
+        tanh_net, lambda p: optim.Adam(p, lr=0.01),
+        lambda out, y: (nn.functional.l1_loss(out, y, reduction="none") * y).sum() + (out * out).mean(), {},
+    ),
     "groups": (
         tanh_net,
         lambda p: optim.Adam([{"params": p[:2], "lr": 0.1}, {"params": p[2:], "weight_decay": 0.01}], lr=0.01),

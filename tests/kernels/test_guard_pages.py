@@ -35,6 +35,7 @@ ELSEWHERE = {
     "categorical_log_prob": "kernels/test_categorical.py",
     "categorical_log_prob_backward": "kernels/test_categorical.py",
     "compress_rows": "kernels/test_sparse_linear.py",
+    "dense_rows": "kernels/test_dense_rows.py",
     "gather": "kernels/test_gather.py",
     "int8_linear": "kernels/test_int8.py",
     "int8_linear_rows": "kernels/test_int8.py",
@@ -62,7 +63,7 @@ _seen: Counter[Any] = Counter()
 
 def _name(kernel: Kernel) -> str:
     """Its name without dtypes."""
-    return re.sub(r"\.(float|uint)\d+", "", kernel.name)
+    return re.sub(r"\.(float|u?int)\d+", "", kernel.name)
 
 
 def _bytes(first: int, last: int) -> np.ndarray:

@@ -195,6 +195,96 @@ def test_regression_by_its_target(capsys, tables):
     assert "has no probabilities" in message
 
 
+def table_of_numbers(count=90, seed=0):
+    """Two targets in units that are far apart, from two columns."""
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    a, b = np.random.default_rng(seed).random((2, count))
+    return pandas.DataFrame({"a": a, "b": b, "low": a - b, "high, new": np.round(1e4 * (a + 2 * b))})
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_several_targets(capsys, precision):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = table_of_numbers()
+    frame.loc[3, "low"] = frame.loc[5, "high, new"] = np.nan
+    frame = frame.rename(columns={"high, new": "high"})
+    frame.to_csv("data.csv", index=False)
+    argv = ("train", "data.csv", "--target", "low, high", "--epochs", "60", "--lr", "0.02", "--precision", precision)
+    status, out, err = run(capsys, *argv, "--save", "m.pt", "--report", "r.html", "--json", "r.json")
+    assert (status, err) == (0, "")
+    assert "left out 2 rows without low, high\n" in out
+    assert "target low, high: 2 numbers (regression)\n" in out
+    results = json.loads(Path("r.json").read_text())
+    assert results["target"] == ["low", "high"]
+    assert results["validation"]["r2"] > 0.9
+    assert "high" in Path("r.html").read_text(encoding="utf-8")
+    model, new = load_model("m.pt"), table_of_numbers(30, 1).rename(columns={"high, new": "high"})
+    predictions = model.predict(new)
+    assert predictions.shape == (30, 2)
+    # Each in its own units.
+    np.testing.assert_allclose(predictions, new[["low", "high"]], rtol=0, atol=0.4 * new[["low", "high"]].std().max())
+    new.to_csv("new.csv", index=False)
+    status, out, err = run(capsys, "evaluate", "m.pt", "new.csv", "--json", "e.json")
+    assert (status, err) == (0, "")
+    measures = json.loads(Path("e.json").read_text())
+    each = [measures["targets"][name]["r2"] for name in ("low", "high")]
+    assert measures["r2"] == pytest.approx(np.mean(each))
+    assert f"30 rows: R2 {np.mean(each):.4f}, the mean of low {each[0]:.4f}, high {each[1]:.4f}\n" in out
+    new.drop(columns=["low", "high"]).to_csv("new.csv", index=False)
+    assert run(capsys, "predict", "m.pt", "new.csv", "-o", "p.csv", "--with", "a")[0] == 0
+    written = pandas.read_csv("p.csv")
+    assert list(written.columns) == ["a", "low", "high"]
+    np.testing.assert_allclose(written[["low", "high"]], predictions, rtol=1e-8 if precision == "float32" else 1e-15)
+    assert "has no column 'low', which the model predicts" in failure(capsys, "evaluate", "m.pt", "new.csv")
+    status, out, _ = run(capsys, "summary", "m.pt")
+    assert out.startswith("predicts low, high, 2 numbers\n")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    assert run(capsys, "export", "m.pt", "m.onnx")[0] == 0
+    session = onnxruntime.InferenceSession("m.onnx")
+    assert json.loads(session.get_modelmeta().custom_metadata_map["target"]) == ["low", "high"]
+    (found,) = session.run(None, {"numbers": model.columns.matrix(new)})
+    np.testing.assert_allclose(found, predictions, rtol=1e-5 if precision == "float32" else 1e-12)
+
+
+def test_several_targets_that_are_not_numbers(capsys, tables):
+    train = ("train", "data.csv", *SMALL)
+    assert "'kind' has values such as 'a'" in failure(capsys, *train, "--target", "price,kind")
+    assert "must be numbers" in failure(capsys, *train, "--target", "price,width", "--task", "classification")
+    assert "no column 'pric'; did you mean 'price'?" in failure(capsys, *train, "--target", "width,pric")
+    assert "expected the name of a column, found ' , '" in failure(capsys, *train, "--target", " , ")
+    argv = ("--target", "price,width", "--validation", "new.csv")
+    assert "new.csv has no column 'price'" in failure(capsys, *train, *argv)
+    # A column whose name has a comma is one target, and a name that is given twice, too.
+    table_of_numbers().to_csv("comma.csv", index=False)
+    for names, target in (("high, new", "high, new"), ("low,low", "low")):
+        assert run(capsys, "train", "comma.csv", "--target", names, *SMALL, "--save", "m.pt")[0] == 0
+        assert load_model("m.pt").target.label == target
+
+
+def test_precision(capsys, tables, pictures):
+    """The network, its inputs and its outputs are of the precision, and the results alike.
+
+    By SGD: a bias before a normalisation has no gradient but rounding, of which Adam makes steps of full size.
+    """
+    for data in (("data.csv", "--target", "kind"), ("data.csv", "--target", "price"), (pictures,)):
+        found = {}
+        for precision in ("float32", "float64"):
+            argv = ("train", *data, *SMALL, "--precision", precision, "--batch-norm", "--optimizer", "sgd")
+            status, _, err = run(capsys, *argv, "--save", "m.pt", "--report", "r.html", "--json", "j.json")
+            assert (status, err) == (0, "")
+            assert json.loads(Path("j.json").read_text())["settings"]["precision"] == precision
+            model = load_model("m.pt")
+            assert {str(p.dtype) for p in model.network.parameters()} == {f"torch.{precision}"}
+            rows = frame_of(30, 1) if len(data) > 1 else load_mnist(pictures).train_images
+            found[precision] = model.outputs(model.inputs(rows))
+            assert found[precision].dtype == precision
+            assert run(capsys, "warmup", "m.pt")[0] == 0
+            if data[0] == "data.csv":
+                assert run(capsys, "evaluate", "m.pt", "data.csv")[0] == 0
+        np.testing.assert_allclose(found["float32"], found["float64"], rtol=0, atol=1e-5)
+
+
 def test_parquet_npz_and_standard_input(capsys, tables, monkeypatch):
     pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
@@ -206,6 +296,9 @@ def test_parquet_npz_and_standard_input(capsys, tables, monkeypatch):
     np.savez("x.npz", X=rng.random((40, 3)), y=rng.random(40))
     status, out, err = run(capsys, "train", "x.npz", *SMALL)
     assert "target y: a number" in out
+    np.savez("several.npz", X=rng.random((40, 3)), y=rng.random((40, 2)))
+    status, out, err = run(capsys, "train", "several.npz", *SMALL)
+    assert "target y0, y1: 2 numbers" in out
     pixels = rng.integers(0, 256, (40, 3, 3)).astype(np.uint8)
     np.savez("pictures.npz", x_train=pixels, y_train=np.arange(40) % 4, x_test=pixels, y_test=np.arange(40) % 4)
     status, out, err = run(capsys, "train", "pictures.npz", *SMALL)
@@ -391,7 +484,8 @@ def test_memory_that_the_machine_does_not_have(capsys, pictures):
     [
         ("train", "--hidden", "4,x"), ("train", "--hidden", "-1"), ("train", "--dropout", "1"), ("train", "--lr", "0"),
         ("train", "--optimizer", "none"), ("train", "--seed", "-1"), ("train", "--validation", "1"),
-        ("train", "--precision", "float64"), ("train", "--resume"), ("train", "--activation", "prelu"),
+        ("train", "--precision", "bf16"), ("warmup", "--precision", "float16"), ("train", "--resume"),
+        ("train", "--activation", "prelu"),
         ("train", "a", "b"), ("evaluate",), ("predict",), ("summary",), ("export", "m.pt"), ("completion",),
         ("completion", "nonesuch"), ("warmup", "--threads", "0"),
     ],

@@ -31,6 +31,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 import fastnn
 import fastnn.sklearn
 from fastnn import nn
+from fastnn.capture import epoch as epochs
 from fastnn.capture.step import CompiledStep
 from fastnn.sklearn import Epoch, MLPClassifier, MLPRegressor
 from fastnn.sklearn import training as trainers
@@ -132,9 +133,49 @@ def test_sparse_data_are_made_dense_in_parts(dtype: type, monkeypatch: pytest.Mo
         for a, b in zip(model.coefs_, dense.coefs_, strict=True):
             np.testing.assert_array_equal(a, b)
         np.testing.assert_allclose(model.predict_proba(container(x)), dense.predict_proba(x), rtol=1e-5)
-    # A batch, or a chunk.
-    assert max(rows) <= 135
+    # A chunk; a launch makes batches dense.
+    assert max(rows) == 50
     assert rows.count(50) >= 2
+
+
+@pytest.mark.parametrize("container", [np.ascontiguousarray, scipy.sparse.csr_matrix])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"solver": "sgd", "alpha": 0.1}, {"solver": "adamw"}, {"solver": "rmsprop", "alpha": 0.01},
+     {"learning_rate": "onecycle", "dropout": 0.2, "batch_norm": True}],
+    ids=str,
+)  # fmt: skip
+def test_weighted_and_sparse_rows_run_many_steps_in_one_call(
+    options: dict[str, Any], container: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bits as one by one. Without a shuffle the second batch has no weight, and is left out."""
+    x = container(np.where(np.abs(_X) > 0.7, _X, 0))
+    weights = np.random.default_rng(0).integers(0, 4, len(_X)).astype(float)
+    weights[20:40] = 0
+    counts: list[int] = []
+    run = epochs.Steps.run
+
+    def counted(self: Any, *args: Any) -> Any:
+        found = run(self, *args)
+        counts.append(0 if found is None else len(found[0]))
+        return found
+
+    monkeypatch.setattr(epochs.Steps, "run", counted)
+    made = []
+    for is_ahead in (True, False):
+        if not is_ahead:
+            monkeypatch.setattr(CompiledStep, "_is_ahead", lambda *_: False)
+        for weight in (weights, None):
+            model = small(batch_size=20, max_iter=6, shuffle=False, **options).fit(x, _Y, weight)
+            made.append((*model.coefs_, *model.intercepts_, np.array(model.loss_curve_)))
+        if is_ahead:
+            # Of 6 epochs of 7 batches each, and one that is not full. The penalty of rmsprop is an option of a group.
+            assert max(counts) >= (2 if options.get("solver") == "rmsprop" else 5)
+            counts.clear()
+    assert not counts
+    for ahead, single in zip(made[:2], made[2:], strict=True):
+        for a, b in zip(ahead, single, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])

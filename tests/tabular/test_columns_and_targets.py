@@ -175,6 +175,7 @@ def test_targets_from_which_nothing_can_be_learned():
         ("a,b\n1,x\n2,y\n", ["a", "b"], [1, "x"]), ("a;b\n1,5;x\n2,5;y\n", ["a", "b"], [1.5, "x"]),
         ("a\tb\n1\tx\n", ["a", "b"], [1, "x"]), ("a|b\n1|x\n", ["a", "b"], [1, "x"]),
         ('"a, b", c\n1, "x, y"\n', ["a, b", "c"], [1, "x, y"]), ("\ufeffa,b\n1,2\n", ["a", "b"], [1, 2]),
+        (",a,\n1,2,3\n", ["Unnamed: 0", "a", "Unnamed: 2"], [1, 2, 3]),
         ("0,1,2\n3,4,5\n", ["0", "1", "2"], [3, 4, 5]), ("only\n1\n2\n", ["only"], [1]),
         ("a;b\n1,000;x, y\n", ["a", "b"], [1.0, "x, y"]),
         ('"two\nlines";b;c\n1,5;"x\ny";2\n', ["two\nlines", "b", "c"], [1.5, "x\ny", 2]),
@@ -196,10 +197,13 @@ def test_dialects_of_csv(tmp_path, text, columns, first):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "empty"), (b"a,b\n", "no rows"), (b"1.5,2\n3,4\n", "--no-header"),
-        (b"a,b\n\xe9,1\n", "not a text in utf-8"),
+        (b"", "empty"), (b"\n\n", "empty"), (b"a,b\n", "no rows"), (b"1.5,2\n3,4\n", "--no-header"),
+        (b"a,b\n\xe9,1\n", "not a text in utf-8: give its encoding, such as --encoding latin-1"),
+        ("a,b\n1,2\n".encode("utf-16"), "such as --encoding utf-16"),
         (b"a,b\n1,2\n1,2,3\n", "Expected 2 fields in line 3, saw 3"), (b"a,b\n1,2,3\n", "more fields than the first"),
         (b"a,b\n\0\0\0", "zero bytes"), (b"a ,b,a\n1,2,3\n", "two columns are called 'a'"),
+        (b"a,b,a\n1,2,3\n", "two columns are called 'a'"),
+        (b"\xef\xbb\xbfa;b;b\n1;2;3\n", "two columns are called 'b'"),
     ],
 )  # fmt: skip
 def test_damaged_csv(tmp_path, content, message):

@@ -118,6 +118,7 @@ def test_callbacks_of_an_iterator_are_called_after_each_epoch() -> None:
         ({"callbacks": [3]}, TypeError, "callbacks must be callable, found \\['int'\\]"),
         ({"scheduler": 3}, TypeError, "scheduler must have a method step, found int"),
         ({"step_scheduler": 3}, TypeError, "step_scheduler must have a method step, found int"),
+        ({"validation": (np.zeros((0, 3, 4)), np.zeros(0, int))}, ValueError, "validation must have rows, found none"),
         ({"validation": 3}, TypeError, "validation must be a pair of data and targets, found int"),
     ],
 )
@@ -128,6 +129,30 @@ def test_wrong_arguments_change_nothing(change: dict[str, Any], error: Any, mess
     with pytest.raises(error, match=message):
         fastnn.fit(**{"model": m, "data": x, "targets": y, **change})
     assert weights(m) == before
+
+
+def test_a_model_of_float64_is_trained_on_float64() -> None:
+    """Data, scaled or not, and real targets are converted; labels are not."""
+    rng = np.random.default_rng(0)
+    pixels, labels = rng.integers(0, 256, (60, 4)).astype(np.uint8), np.arange(60) % 3
+    numbers = rng.random((60, 4))
+    scaled: Any = {"scale": 0.5, "shift": -1.0}
+    for x, scaling, wide in ((pixels, {}, pixels / 255), (pixels, scaled, pixels * 0.5 - 1), (numbers, {}, numbers)):
+        for y, criterion in ((labels, nn.CrossEntropyLoss()), (rng.random((60, 3)), nn.MSELoss())):
+            made = []
+            for data, options in ((x, scaling), (wide, {})):
+                fastnn.manual_seed(0)
+                m = nn.Linear(4, 3, dtype=fastnn.float64)
+                sgd = fastnn.optim.SGD(m.parameters(), lr=0.01)
+                history = fastnn.fit(
+                    m, data, y, epochs=3, batch_size=16, criterion=criterion, optimizer=sgd, validation=(data, y),
+                    generator=fastnn.Generator().manual_seed(1), **options,
+                )  # fmt: skip
+                assert history.explanation.startswith("captured")
+                made.append((m.weight.detach().numpy(), history["loss"], history["validation_loss"]))
+            assert made[0][0].dtype == np.float64
+            for a, b in zip(*made, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
 def test_no_rows_and_no_epochs() -> None:

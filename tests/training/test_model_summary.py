@@ -183,7 +183,27 @@ def test_find_lr_restores_everything(tmp_path: Path) -> None:
         fastnn.find_lr(model, x, y, criterion=fail, optimizer=optimizer)
     assert state() == before
     # No loss falls: there is nothing to suggest.
-    assert fastnn.find_lr(model, x, y, criterion=lambda out, y: out.sum() * math.nan, steps=5).suggestion is None
+    assert fastnn.find_lr(model, x, y, criterion=lambda out, y: out.sum() * 0 + 1, steps=5).suggestion is None
+    with pytest.raises(FloatingPointError, match="the first loss is nan, of finite data"):
+        fastnn.find_lr(model, x, y, criterion=lambda out, y: out.sum() * math.nan, steps=5)
+    assert state() == before
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+@pytest.mark.parametrize("name", ["data", "targets"])
+def test_find_lr_names_the_row_that_is_not_finite(name: str, wrong: float) -> None:
+    model = nn.Linear(2, 1)
+    arrays = {"data": np.ones((100, 2), np.float32), "targets": np.ones((100, 1), np.float32)}
+    # In a later batch: the losses so far would give a range that ends for no reason.
+    arrays[name][70, 0] = wrong
+    before = model.weight.detach().numpy().copy()
+    with pytest.raises(ValueError, match=f"{name} must be finite, found {wrong} in row 70"):
+        fastnn.find_lr(model, **arrays, criterion=nn.MSELoss(), batch_size=20)
+    np.testing.assert_array_equal(model.weight.detach().numpy(), before)
+    if name == "targets":
+        arrays[name] = arrays[name][:, 0]
+        with pytest.raises(ValueError, match=f"targets must be finite, found {wrong} in row 70"):
+            fastnn.find_lr(nn.Sequential(model, nn.Flatten(0)), **arrays, criterion=nn.MSELoss(), batch_size=20)
 
 
 @pytest.mark.parametrize(
