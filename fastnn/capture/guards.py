@@ -368,7 +368,7 @@ def _attributes(module: Module) -> dict[str, Any]:
     return {
         name: value if isinstance(value, _PLAIN) else unread.get(type(value)) or id(value)
         for name, value in module.__dict__.items()
-        if name not in _MACHINERY
+        if name not in _MACHINERY and name not in module._unguarded
     }
 
 
