@@ -56,7 +56,7 @@ class _Buffers:
         self._sync = sync
         self.layout = [(array.shape, array.dtype) for array in arrays]
         size = sum(-(-array.nbytes // 8) * 8 for array in arrays)
-        self._shared = shared_rows(sync.group._communicator, size, np.dtype(np.uint8))
+        self._shared = shared_rows(sync.group._communicator, size, np.dtype(np.uint8), is_whole=True)
         # As of a bucket: no circle of references.
         copy = functools.partial(_Buffers.copy, weakref.proxy(self), 0)
         self.call = HostCall("distributed.broadcast", copy, tuple(range(len(arrays))))
