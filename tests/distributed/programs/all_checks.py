@@ -367,6 +367,32 @@ def hooked():
     assert close([model.module.weight.grad], [torch.full((1, 2), (n + 1) / 2)], 1e-3)
 
 
+def compressed():
+    hooks = torch.distributed.algorithms.ddp_comm_hooks.default_hooks
+    plain_grads = None
+    for hook, tolerance in ((None, 0), (hooks.allreduce_hook, 1e-7), (hooks.bf16_compress_hook, 2**-7),
+                            (hooks.fp16_compress_hook, 2**-10)):  # fmt: skip
+        ddp = DistributedDataParallel(net(0, False))
+        if hook is not None:
+            ddp.register_comm_hook(None, hook)
+        F.cross_entropy(ddp(x), y).backward()
+        plain_grads = plain_grads or grads(ddp)
+        largest = max(g.abs().max().item() for g in plain_grads)
+        assert close(grads(ddp), plain_grads, tolerance * largest), hook
+        assert same_on_all(grads(ddp))
+    # A captured step calls the hook as well.
+    found = []
+    for is_captured in (False, True):
+        ddp = DistributedDataParallel(net(0, False))
+        kind = torch.distributed.algorithms.ddp_comm_hooks.DDPCommHookType.BF16_COMPRESS
+        torch.distributed.algorithms.ddp_comm_hooks.register_ddp_comm_hook(kind, ddp)
+        step = torch.compile_step(ddp, nn.CrossEntropyLoss(), torch.optim.SGD(ddp.parameters(), lr=0.1))
+        for _ in range(4):
+            (step if is_captured else step._eager)(*((x, y) if is_captured else ([x, y],)))
+        found.append([p.detach().clone() for p in ddp.parameters()])
+    assert all(map(torch.equal, *found))
+
+
 assert os.environ["WORLD_SIZE"] == str(n)
 collectives()
 groups()
@@ -378,5 +404,6 @@ fits()
 unused()
 early_end()
 hooked()
+compressed()
 dist.destroy_process_group()
 print(f"rank {r} of {n} is done")
