@@ -2,8 +2,8 @@
 
     python -m benchmarks.data_parallel [--rounds N] [--ranks N] [--torch PYTHON]
 
-It needs mpi4py and an MPI; ``--torch`` is a Python with PyTorch, if this one has none. Each round starts the jobs one after
-the other; a figure is the median of the rounds. One rank has one thread.
+It needs mpi4py and an MPI; ``--torch`` is a Python with PyTorch. Each round starts the jobs one after the other; a figure is
+the median of the rounds. Each rank has one thread.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def main() -> None:
         # Threads of gloo may abort a process at its end: the program that ends it at once is that of the tests.
         ender = ROOT / "tests" / "distributed" / "programs" / "on_pytorch.py"
         jobs[f"PyTorch, {ranks} ranks"] = [
-            options.torch, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", ranks, str(ender), __file__,
-            "--child", "torch", ranks,
+            options.torch, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", ranks, str(ender),
+            __file__, "--child", "torch", ranks,
         ]  # fmt: skip
     found: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in range(options.rounds):
@@ -117,7 +117,8 @@ def main() -> None:
               f"({min(ratios):.2f} to {max(ratios):.2f})")  # fmt: skip
     if options.torch:
         ratios = [a / b for a, b in zip(found[f"PyTorch, {ranks} ranks"], found[f"{ranks} ranks"], strict=True)]
-        print(f"against PyTorch: {statistics.median(ratios):.2f} times as fast ({min(ratios):.2f} to {max(ratios):.2f})")
+        found_ratio = statistics.median(ratios)
+        print(f"against PyTorch: {found_ratio:.2f} times as fast ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 The ranks measure the step of a multi-layer perceptron for several batches, and the mean of gradients of several sizes.
 From that, or from the latency and the bandwidth of a network, rank 0 predicts steps with 2 to 4,096 ranks.
 
-A message of ``b`` bytes takes ``latency + b / bandwidth`` seconds. The best known all-reduces of ``b`` bytes between ``n``
-ranks take ``log2(n) * (latency + b / bandwidth)`` (recursive doubling) or
+A message of ``b`` bytes takes ``latency + b / bandwidth`` seconds. The best known all-reduces of ``b`` bytes between
+``n`` ranks take ``log2(n) * (latency + b / bandwidth)`` (recursive doubling) or
 ``2 * log2(n) * latency + 2 * (n - 1) / n * b / bandwidth`` (Rabenseifner); an MPI library takes the faster one.
 Source: R. Thakur, R. Rabenseifner, W. Gropp, Optimization of Collective Communication Operations in MPICH, 2005.
 """
@@ -12,6 +12,7 @@ Source: R. Thakur, R. Rabenseifner, W. Gropp, Optimization of Collective Communi
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -162,7 +163,7 @@ def parameters_of(widths: Sequence[int]) -> int:
     >>> parameters_of([784, 256, 128, 64, 10])
     242762
     """
-    return sum((a + 1) * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    return sum((a + 1) * b for a, b in itertools.pairwise(widths))
 
 
 def _median_of(step: Callable[[], Any], seconds: float = 1.0) -> float:
@@ -194,7 +195,7 @@ def _network(widths: Sequence[int]) -> Any:
     from fastnn import nn
 
     layers: list[Any] = []
-    for a, b in zip(widths[:-1], widths[1:], strict=True):
+    for a, b in itertools.pairwise(widths):
         layers += [nn.Linear(a, b), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -307,7 +308,8 @@ def _in_words(report: dict[str, Any]) -> str:
             f"{1e6 * here['predicted']:.0f}, without communication {1e6 * here['step without communication']:.0f}",
         ]
     for name, found in report["networks"].items():
-        lines += ["", f"{name}: pays until {found['pays until']} ranks", "ranks  step us  efficiency  shared step us  speedup"]
+        lines += ["", f"{name}: pays until {found['pays until']} ranks"]
+        lines += ["ranks  step us  efficiency  shared step us  speedup"]
         lines += [
             f"{p['ranks']:5d}  {1e6 * p['step']:7.0f}  {100 * p['efficiency']:9.0f}%  {1e6 * p['shared_step']:14.0f}  "
             f"{p['speedup']:7.1f}"

@@ -119,7 +119,7 @@ def _row_bytes(size: int, dtype: np.dtype) -> int:
 
 def _open_new(length: int) -> tuple[int, str]:
     """A new file of this many bytes, all of which the system has set aside."""
-    for folder in ("/dev/shm", tempfile.gettempdir()):  # noqa: S108  # the system's folder for shared memory
+    for folder in ("/dev/shm", tempfile.gettempdir()):
         try:
             file, path = tempfile.mkstemp(prefix="fastnn-", dir=folder)
         except OSError:

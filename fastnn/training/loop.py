@@ -350,7 +350,8 @@ def fit(
         batch_size=int(batch_size), used=used, ranks=ranks,
         check_finite=check_finite, callbacks=called, after_batch=_methods(called, "on_batch_end"),
         # All ranks together: another number of ranks with the same rows in a step goes on with the same steps.
-        settings={"batch_size": int(batch_size) * (ranks.size if ranks else 1), "shuffle": bool(shuffle), "drop_last": bool(drop_last),
+        settings={"batch_size": int(batch_size) * (ranks.size if ranks else 1), "shuffle": bool(shuffle),
+                  "drop_last": bool(drop_last),
                   "max_grad_norm": None if max_grad_norm is None else float(max_grad_norm)},
     )  # fmt: skip
     for callback in called:

@@ -422,7 +422,8 @@ class DistributedDataParallel(Module, Joinable):
         """Called when a backward pass reaches an output."""
         at_end = _mode.at_end
         if at_end is not None and id(self) not in at_end:
-            self.__dict__["_before"] = [(p._grad, 0 if p._grad is None else p._grad._memory.version) for p in self._trained]
+            found = [p._grad for p in self._trained]
+            self.__dict__["_before"] = [(grad, 0 if grad is None else grad._memory.version) for grad in found]
             at_end[id(self)] = self._reduce
 
     def _used(self) -> list[bool]:
