@@ -2,8 +2,8 @@
 
     python -m benchmarks.data_parallel [--rounds N] [--ranks N] [--torch PYTHON]
 
-It needs mpi4py and an MPI; ``--torch`` is a Python with PyTorch. Each round starts the jobs one after the other; a figure is
-the median of the rounds. Each rank has one thread.
+It needs mpi4py and an MPI; ``--torch`` is a Python with PyTorch. Each round starts the jobs one after the other; a
+figure is the median of the rounds. Each rank has one thread.
 """
 
 from __future__ import annotations

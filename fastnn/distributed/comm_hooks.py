@@ -92,8 +92,8 @@ def bf16_compress_hook(process_group: Any, bucket: Any) -> Any:
     """The mean of gradients that are sent as bfloat16, half as many bytes.
 
     Each rank's gradients are divided and rounded to the nearest bfloat16, added up in float32 in the order of the
-    ranks, and the sum is rounded again; PyTorch rounds it after each addition. The error of a mean is at most ``2**-7`` of the
-    mean of the absolute values.
+    ranks, and the sum is rounded again; PyTorch rounds it after each addition. The error of a mean is at most
+    ``2**-7`` of the mean of the absolute values.
 
     >>> import fastnn
     >>> from fastnn.distributed.algorithms.ddp_comm_hooks import default_hooks
