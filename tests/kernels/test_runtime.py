@@ -227,6 +227,19 @@ def test_the_limit_of_a_container_limits_threads(files, limit, tmp_path, monkeyp
     monkeypatch.setattr(thread_count.config, "NUMBA_NUM_THREADS", 8)
     monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
     assert thread_count.cpu_limit() == limit
+
+
+@pytest.mark.parametrize(("text", "numba", "count"), [
+    ("1", None, 1), ("2,1", None, 2), ("99", None, 4), ("0", None, 4), ("many", None, 4), ("", None, 4), ("1", "4", 4),
+])  # fmt: skip
+def test_threads_of_openmp(monkeypatch, text, numba, count):
+    monkeypatch.setattr(thread_count.config, "NUMBA_NUM_THREADS", 4)
+    monkeypatch.setattr(thread_count, "cpu_limit", lambda: 0.0)
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    if numba is not None:
+        monkeypatch.setenv("NUMBA_NUM_THREADS", numba)
+    assert thread_count._available() == count
     assert thread_count._available() == (-(-limit // 1) if limit else 8)
     monkeypatch.setenv("NUMBA_NUM_THREADS", "8")
     assert thread_count._available() == 8
