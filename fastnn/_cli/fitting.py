@@ -170,11 +170,14 @@ def train(prepared: Prepared, options: argparse.Namespace, say: Callable[[str], 
     Raises: what :func:`fastnn.fit` raises.
     """
     model, rows = prepared.model, prepared.training
+    ranks = fastnn.distributed.get_world_size() if options.distributed else 1
+    whole, rest = divmod(len(rows.inputs), options.batch_size * ranks)
     # A batch of one row has no variance to normalise by.
-    drop_last = options.batch_norm and len(rows.inputs) % options.batch_size == 1 and len(rows.inputs) > 1
-    batches = len(rows.inputs) // options.batch_size if drop_last else -(-len(rows.inputs) // options.batch_size)
+    drop_last = options.batch_norm and rest // ranks == 1 and len(rows.inputs) > ranks
+    batches = whole + (not drop_last and rest >= ranks)
+    is_first = fastnn.distributed.get_rank() == 0
     optimizer = make_optimizer(model.network, options)
-    is_bar = sys.stderr.isatty()
+    is_bar = sys.stderr.isatty() and is_first
     callbacks: list[Any] = [_Progress(say, is_bar)]
     if options.early_stopping:
         callbacks.append(EarlyStopping(patience=options.early_stopping))
@@ -186,7 +189,7 @@ def train(prepared: Prepared, options: argparse.Namespace, say: Callable[[str], 
         criterion=criterion_of(model.target), optimizer=optimizer, drop_last=drop_last,
         validation=None if held is None else (held.inputs, held.targets), callbacks=callbacks,
         resume=options.checkpoint if options.resume and os.path.exists(options.checkpoint) else False,
-        progress=is_bar, **model.scaling,
+        progress=is_bar, distributed=options.distributed, **model.scaling,
         **make_schedule(optimizer, options, batches),
     )  # fmt: skip
 
@@ -194,6 +197,9 @@ def train(prepared: Prepared, options: argparse.Namespace, say: Callable[[str], 
 def _identity(prepared: Prepared, options: argparse.Namespace) -> dict[str, Any]:
     """Settings that must be the same for a run to go on."""
     settings = settings_of(options, prepared)
+    if options.distributed:
+        # Another number of processes goes on with the same rows in a step.
+        settings["batch_size"] *= fastnn.distributed.get_world_size()
     if options.schedule not in _OF_FIXED_LENGTH:
         del settings["epochs"]
     data = 0

@@ -26,11 +26,12 @@ class Output:
 
     Args:
         json: path of a JSON file, "-" for standard output, or None.
+        is_quiet: print nothing, as another process does.
     """
 
-    def __init__(self, json: str | None = None) -> None:
+    def __init__(self, json: str | None = None, is_quiet: bool = False) -> None:
         self.json = json
-        self._is_closed = False
+        self._is_closed = is_quiet
 
     def say(self, text: str = "") -> None:
         """Print a line. A closed pipe or a full disk must not end a training run."""

@@ -21,6 +21,8 @@ examples:
   fastnn train houses.csv --target price,rent        several numbers by one network
   fastnn train wine.csv --target quality --checkpoint run.ckpt --resume
                                                      go on after an interruption
+  fastnn launch --nproc 4 -m fastnn train --distributed
+                                                     four processes, with a quarter of the rows each
 then:
   fastnn evaluate wine.pt test.csv
   fastnn predict wine.pt new.csv -o predictions.csv
@@ -69,6 +71,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument("--seed", metavar="N", type=types.seed, default=0, help="of weights, order and split (0)")
     types.add_threads(group)
+    group.add_argument(
+        "--distributed", action="store_true",
+        help="share the rows with the other processes of 'fastnn launch'; --batch-size is that of each",
+    )  # fmt: skip
     group = parser.add_argument_group("files")
     group.add_argument("--save", metavar="MODEL", help="write the trained model, for evaluate, predict and export")
     group.add_argument("--report", metavar="FILE.html", help="write a page with curves, errors and timings")
@@ -88,7 +94,10 @@ def _train(options: argparse.Namespace) -> int:
     from fastnn._cli.prepare import prepare
 
     started = time.perf_counter()
-    out = output.Output(options.json)
+    if options.distributed:
+        fastnn.distributed.init_process_group()
+    rank, ranks = fastnn.distributed.get_rank(), fastnn.distributed.get_world_size()
+    out = output.Output(options.json, is_quiet=rank > 0)
     targets = {f"--{name}": getattr(options, name) for name in ("save", "report", "json", "checkpoint")}
     output.check_distinct({**targets, "DATA": options.data})
     for option, path in targets.items():
@@ -107,13 +116,14 @@ def _train(options: argparse.Namespace) -> int:
     _check_space(options, model)
     widths = "-".join(map(str, (model.plan.inputs, *model.plan.hidden, model.plan.outputs)))
     threads = fastnn.get_num_threads()
-    out.say(f"network {widths}, {options.optimizer}, {threads} thread{'s' * (threads > 1)}")
+    shared = f" in each of {ranks} processes" * options.distributed
+    out.say(f"network {widths}, {options.optimizer}, {threads} thread{'s' * (threads > 1)}{shared}")
     if options.resume:
         exists = Path(options.checkpoint).exists()
         out.say(f"going on from {options.checkpoint}" if exists else f"{options.checkpoint} does not exist: a new run")
 
     history, status, failure = _fit(prepared, options, out)
-    if history is None:
+    if history is None or rank > 0:
         return status
     if history.stopped:
         out.say(f"stopped after epoch {len(history)}: {history.stopped}")

@@ -107,6 +107,7 @@ def _run(case: Any, options: argparse.Namespace) -> None:
 
     is_table = case.pixels is None
     options.epochs, options.early_stopping, options.checkpoint, options.resume = 2, 5, None, False
+    options.distributed = False
     fitting.complete(options, is_table, 0)
     plan, random = case.plan, np.random.default_rng(0)
     # The columns do not matter: the rows are made up.

@@ -28,6 +28,8 @@ class Watch:
         self.draws: list[tuple[np.ndarray, Callable[[], np.ndarray]]] = []
         # Arrays with the same numbers in every run.
         self.constants: list[np.ndarray] = []
+        # Whether it is a whole training step, in which processes may communicate.
+        self.is_step = False
 
 
 # By thread; empty outside a trace.
@@ -41,6 +43,12 @@ def _watch() -> Watch | None:
 def is_mine() -> bool:
     """Whether this thread is being traced."""
     return _watch() is not None
+
+
+def is_step() -> bool:
+    """Whether this thread is being traced through a whole training step."""
+    watch = _watch()
+    return watch is not None and watch.is_step
 
 
 def stop(reason: str) -> None:

@@ -408,7 +408,7 @@ def _attributes(module: Module, names: Any = ALL_NAMES) -> dict[str, Any]:
     return {
         name: value if isinstance(value := held[name], _PLAIN) else id(value)
         for name in (held if names is ALL_NAMES else names & held.keys())
-        if name not in _MACHINERY
+        if name not in _MACHINERY and name not in module._unguarded
     }
 
 

@@ -517,6 +517,7 @@ class CompiledStep:
         def trace() -> tuple[capture_state.Watch, np.ndarray]:
             before = writes[0]
             with tracing_into(program) as watch, enable_grad():
+                watch.is_step = True
                 loss = self.criterion(self.model(*tensors[:-1]), tensors[-1])
                 if not isinstance(loss, Tensor) or loss._data.size != 1 or not loss._requires_grad:
                     raise Uncapturable("the criterion does not return a loss of one element that needs a gradient")

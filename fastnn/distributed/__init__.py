@@ -10,6 +10,7 @@ import sys
 from typing import Any, ClassVar
 
 from fastnn._core.absent import NotComputedError, absent_class, absent_function, absent_modules
+from fastnn.distributed import comm_hooks as _comm_hooks
 from fastnn.distributed.collectives import (
     P2POp,
     ReduceOp,
@@ -229,5 +230,6 @@ _MODULES = {
 _made = {
     **globals(), "StateDictOptions": _StateDictOptions, "get_model_state_dict": _get_model_state_dict,
     "set_model_state_dict": _set_model_state_dict, "_get_default_group": _world,
+    **{name: getattr(_comm_hooks, name) for name in _comm_hooks.__all__},
 }  # fmt: skip
 absent_modules(sys.modules[__name__], _MODULES, _WHY, _made)

@@ -637,6 +637,11 @@ def gathered(row: np.ndarray, out: np.ndarray, group: ProcessGroup, name: str) -
     _run(name, group, group._communicator.all_gather(row, out), None, False, None)
 
 
+def to_all(row: np.ndarray, out: np.ndarray, group: ProcessGroup, name: str) -> None:
+    """Send part ``r`` of a row to rank ``r``, and put the parts that come one after the other."""
+    _run(name, group, group._communicator.all_to_all(row, out), None, False, None)
+
+
 def all_of(values: Sequence[int], group: ProcessGroup, name: str) -> np.ndarray:
     """Some integers of all ranks, a row for each rank."""
     out = allocation.empty(len(values) * group.size(), np.int64)

@@ -6,7 +6,7 @@ import pickle
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from fastnn._autograd.modes import no_grad
 from fastnn._core.devices import as_device, check_device, device
@@ -79,6 +79,8 @@ class Module(Hooked, Stateful):
     """
 
     training: bool
+    # Attributes whose changes a captured step need not notice.
+    _unguarded: ClassVar[frozenset[str]] = frozenset()
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]

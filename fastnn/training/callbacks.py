@@ -229,6 +229,8 @@ class Checkpoint(Callback):
     Raises: TypeError and ValueError for other arguments; from ``fit`` OSError, naming the file.
     """
 
+    _writes_files = True
+
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"the path of a checkpoint must be a string or a path, found {type(path).__name__}")
@@ -258,6 +260,8 @@ class CSVLogger(Callback):
         path: of the file, which is replaced.
     """
 
+    _writes_files = True
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
 
@@ -280,6 +284,7 @@ class TensorBoard(Callback):
         folder: of the event files, made if needed.
     """
 
+    _writes_files = True
     _TAGS = (
         ("loss", "loss/training"), ("validation_loss", "loss/validation"),
         ("validation_accuracy", "accuracy/validation"), ("lr", "lr"),

@@ -31,6 +31,7 @@ from fastnn.training.history import Epoch, History
 
 if TYPE_CHECKING:
     from fastnn.training.checkpoint import SavedRun
+    from fastnn.training.distributed import Ranks
 
 # Rows in a batch of an evaluation.
 _EVALUATED = 2048
@@ -95,6 +96,8 @@ class Run:
     # The callbacks' methods that are called after a batch; none for most runs.
     after_batch: list[Callable[[Run], Any]] = field(default_factory=list)
     is_stopped: bool = False
+    # The processes that share the rows; ``used`` counts those of this one then.
+    ranks: Ranks | None = None
 
     @property
     def batches(self) -> int:
@@ -267,6 +270,7 @@ def fit(
     generator: Generator | None = None,
     progress: bool = False,
     precision: str | None = None,
+    distributed: bool = False,
 ) -> History:
     """Train a model on rows in memory.
 
@@ -301,6 +305,10 @@ def fit(
         progress: show a bar (by tqdm).
         precision: "float32", or "medium" (also called "bf16") to allow products in bfloat16 where the CPU makes them
             faster; none does for now (see :func:`fastnn.compile_step`).
+        distributed: share the rows with the other ranks of the job, which call ``fit`` with the same arguments (see
+            docs/distributed.md): each step has ``batch_size`` rows of each rank, and their mean gradient. Rank 0 draws
+            the order, and writes the files. Ranks have equal batches, so up to one row less than there are ranks is
+            left out of an epoch.
 
     Returns: one :class:`Epoch` each; ``history["loss"]`` is the list of one of its fields.
 
@@ -352,13 +360,25 @@ def fit(
         raise ValueError("validation must have rows, found none")
     criterion = CrossEntropyLoss() if criterion is None else criterion
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
-    step = CompiledStep(model, criterion, optimizer, max_grad_norm=max_grad_norm, precision=precision)
+    ranks, used = None, len(rows) // batch_size * batch_size if drop_last else len(rows)
+    wrapped = model
+    if distributed:
+        # Loaded here: few programs have ranks.
+        from fastnn.training.distributed import Ranks
+
+        ranks = Ranks(model, int(batch_size))
+        ranks.check(rows)
+        used, wrapped, model = ranks.count(len(rows), drop_last), ranks.wrapped, ranks.module
+        called, progress = ranks.keep_one(called), progress and ranks.rank == 0
+    step = CompiledStep(wrapped, criterion, optimizer, max_grad_norm=max_grad_norm, precision=precision)
     run = Run(
         model=model, optimizer=optimizer, criterion=criterion, rows=rows, held_out=held_out, scheduler=scheduler,
         step_scheduler=step_scheduler, generator=generator or default_generator(), epochs=int(epochs),
-        batch_size=int(batch_size), used=len(rows) // batch_size * batch_size if drop_last else len(rows),
+        batch_size=int(batch_size), used=used, ranks=ranks,
         check_finite=check_finite, callbacks=called, after_batch=_methods(called, "on_batch_end"),
-        settings={"batch_size": int(batch_size), "shuffle": bool(shuffle), "drop_last": bool(drop_last),
+        # All ranks together: another number of ranks with the same rows in a step goes on with the same steps.
+        settings={"batch_size": int(batch_size) * (ranks.size if ranks else 1), "shuffle": bool(shuffle),
+                  "drop_last": bool(drop_last),
                   "max_grad_norm": None if max_grad_norm is None else float(max_grad_norm)},
     )  # fmt: skip
     for callback in called:
@@ -428,12 +448,19 @@ def _run_epoch(run: Run, step: CompiledStep, shuffle: bool) -> None:
     run.call("on_epoch_begin")
     lr = float(run.optimizer.param_groups[0]["lr"])
     start = time.perf_counter()
-    run.model.train()
+    step.model.train()
     order = run.generator.permutation(len(run.rows)) if shuffle else np.arange(len(run.rows))
-    run.loss = _train_epoch(run, step, run.rows, order[: run.used])
+    order = order[: run.used] if run.ranks is None else run.ranks.share(order, run.used)
+    run.loss = _train_epoch(run, step, run.rows, order)
+    if run.ranks is not None:
+        run.loss = run.ranks.mean(run.loss)
+        run.ranks.share_buffers()
     epoch = Epoch(run.epoch, run.loss, time.perf_counter() - start, lr)
     if run.held_out is not None:
-        epoch.validation_loss, epoch.validation_accuracy = evaluate(run.model, run.held_out, run.criterion)
+        epoch.validation_loss, epoch.validation_accuracy = (
+            evaluate(run.model, run.held_out, run.criterion) if run.ranks is None
+            else run.ranks.evaluate(run.held_out, run.criterion, evaluate)
+        )  # fmt: skip
     run.history.epochs.append(epoch)
     held_out = epoch.validation_loss if run.held_out else None
     if run.check_finite and held_out is not None and not math.isfinite(held_out):
@@ -442,6 +469,8 @@ def _run_epoch(run: Run, step: CompiledStep, shuffle: bool) -> None:
     if run.scheduler is not None:
         _step(run.scheduler, epoch)
     run.call("on_epoch_end", epoch)
+    if run.ranks is not None and run.ranks.agree(run.is_stopped):
+        run.stop("another rank ended the run")
 
 
 def _step(scheduler: Any, epoch: Epoch) -> None:
@@ -494,22 +523,28 @@ def _train_epoch(run: Run, step: CompiledStep, rows: Rows, order: np.ndarray) ->
     return total / used if used else math.nan
 
 
-def evaluate(model: Module, rows: Rows, criterion: Callable[..., Tensor]) -> tuple[float, float | None]:
-    """Mean loss, and the accuracy for class labels (None for other targets), of a model in evaluation mode."""
+def evaluate(
+    model: Module, rows: Rows, criterion: Callable[..., Tensor], begin: int = 0, end: int | None = None
+) -> tuple[float, float | None]:
+    """Mean loss, and the accuracy for class labels (None for other targets), of a model in evaluation mode.
+
+    ``begin`` and ``end``: the rows to evaluate, by default all.
+    """
+    end = len(rows) if end is None else end
     was_training = model.training
     model.eval()
     total, right, labels = 0.0, 0, rows.has_labels
     try:
         with no_grad():
-            for first in range(0, len(rows), _EVALUATED):
-                x, y = rows.batch(np.arange(first, min(first + _EVALUATED, len(rows))))
+            for first in range(begin, end, _EVALUATED):
+                x, y = rows.batch(np.arange(first, min(first + _EVALUATED, end)))
                 out = model(x)
                 total += float(criterion(out, y).item()) * len(y)
                 if labels:
                     right += int((out._data.argmax(-1) == y._data).sum())
     finally:
         model.train(was_training)
-    count = len(rows) or float("nan")
+    count = end - begin or float("nan")
     return total / count, right / count if labels else None
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.compiler import Kernel
+from fastnn.kernels.runtime.host_calls import HostCall
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -90,7 +91,17 @@ def pack(kernel: Kernel, arrays: tuple[np.ndarray, ...], scalars: tuple[float, .
 
 def launch_unwatched(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars: float) -> None:
     """As :func:`launch`, without a call of the recorder: for recorders that run launches themselves."""
+    if isinstance(kernel, HostCall):
+        kernel.call(*arrays)
+        return
     _run_block(kernel, parts, pack(kernel, arrays, scalars))
+
+
+def call(host: HostCall, *arrays: np.ndarray) -> None:
+    """Call a function of Python, or record the call among the launches."""
+    recorder = _recorders.get(threading.get_ident()) if _recorders else None
+    if recorder is None or not recorder(host, 1, arrays, ()):
+        host.call(*arrays)
 
 
 def launch_again(
@@ -138,7 +149,10 @@ def launch_each(launches: list[Launch]) -> bool:
     if not is_watched():
         return False
     for kernel, parts, arrays, scalars, _ in launches:
-        launch(kernel, parts, arrays, *scalars)
+        if isinstance(kernel, HostCall):
+            call(kernel, *arrays)
+        else:
+            launch(kernel, parts, arrays, *scalars)
     return True
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numba import types
 
 from fastnn.kernels.runtime import allocation, compiler, launcher, pool
+from fastnn.kernels.runtime.host_calls import HostCall
 from fastnn.kernels.runtime.pool import (
     BLOCK,
     MOST_PARTS,
@@ -212,7 +213,7 @@ class Places:
     def replay(self, arrays: list[np.ndarray]) -> None:
         """Replay over these arrays, of the recorded shapes, strides and dtypes; the caller keeps them alive."""
         self._write(self._ids, 0, *map(id, arrays))  # type: ignore[arg-type]  # arrays are buffers
-        if launcher._recorders and launcher.is_watched():
+        if self._program._stretches or (launcher._recorders and launcher.is_watched()):
             _PLAY.call(self._put)
             self._program.replay()
         else:
@@ -236,6 +237,8 @@ class Program:
         # The positions of each recorded array, by its address: launch and word.
         self._places: dict[int, list[tuple[int, int]]] = {}
         self._waits, self._owner, self.threads = True, 0, 1
+        # With calls of Python: the launches before each as an address and a number, the call and its arrays.
+        self._stretches: list[tuple[int, int, HostCall, tuple[np.ndarray, ...]]] = []
 
     def __len__(self) -> int:
         return len(self.launches)
@@ -267,8 +270,13 @@ class Program:
         blocks = raw[start + count * ROW : start + count * (ROW + compiler.MAX_WORDS)]
         self._blocks = blocks.reshape(count, compiler.MAX_WORDS)
         self._rows, self._places, self.threads = (self._table.ctypes.data, count), {}, 1
+        self._stretches, first = [], 0
         for i, (kernel, parts, arrays, scalars, waits) in enumerate(self.launches):
             block = self._blocks[i]
+            if isinstance(kernel, HostCall):
+                self._stretches.append((self._table[first:].ctypes.data, i - first, kernel, arrays))
+                first = i + 1
+                continue
             block[: kernel.words] = np.frombuffer(kernel.pack(*map(id, arrays), *scalars), np.int64)
             for word, array in enumerate(arrays):
                 block[word] = at = array.ctypes.data
@@ -276,6 +284,8 @@ class Program:
             address = kernel.address or kernel.compile()
             self._table[i, [SLICE, BLOCK, PARTS, WAIT]] = address, block.ctypes.data, parts, waits
             self.threads = max(self.threads, parts)
+        # The launches after the last call.
+        self._rows = (self._table[first:].ctypes.data, count - first)
         if self.threads > 1:
             pool.start()
 
@@ -288,11 +298,21 @@ class Program:
         if launcher._recorders and launcher.is_watched():
             launcher.launch_each([self._now(i) for i in range(len(self.launches))])
             return
+        self._run_stretches()
         _replay(self._rows, self.threads)
+
+    def _run_stretches(self) -> None:
+        """Run the launches up to the last call of Python, if there is one, and the calls."""
+        for address, count, host, arrays in self._stretches:
+            if count:
+                _replay((address, count), self.threads)
+            host.call(*arrays)
 
     def _now(self, i: int) -> launcher.Launch:
         """A launch with its current arrays, whose addresses may have replaced the recorded ones."""
         kernel, parts, arrays, scalars, waits = self.launches[i]
+        if isinstance(kernel, HostCall):
+            return self.launches[i]
         found = []
         for array, address in zip(arrays, self._blocks[i].tolist(), strict=False):
             if array.ctypes.data != address:
@@ -343,7 +363,15 @@ class Program:
         try:
             for (i, word, _), start in zip(places, starts, strict=True):
                 self.set_address(i, word, start)
-            return _replay(self._rows, self.threads, np.array(moves, np.int64).reshape(-1, 2), times, finite)
+            over = np.array(moves, np.int64).reshape(-1, 2)
+            if not self._stretches:
+                return _replay(self._rows, self.threads, over, times, finite)
+            for time in range(times):
+                self._run_stretches()
+                _replay(self._rows, self.threads, over)
+                if finite is not None and not np.isfinite(finite.reshape(-1)[time]):
+                    return time + 1
+            return times
         finally:
             for place in places:
                 self.set_address(*place)
@@ -382,6 +410,8 @@ def _replay(
     finite: np.ndarray | None = None,
 ) -> int:  # fmt: skip
     over = (0, 0, times) if moves is None else (moves.ctypes.data, len(moves), times)
+    # Without rows there is nothing for the pool, and no first row for its trials.
+    threads = threads if rows[1] else 1
     if finite is None:
         _REPLAY.call(pool.context, *rows, threads, *over, 0)
         return times

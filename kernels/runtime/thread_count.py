@@ -50,7 +50,13 @@ def _available() -> int:
     its share; on a machine of many cores that would be most of the time.
     """
     count = int(config.NUMBA_NUM_THREADS)
-    limit = 0.0 if "NUMBA_NUM_THREADS" in os.environ else cpu_limit()
+    if "NUMBA_NUM_THREADS" in os.environ:
+        return count
+    # Dask and Ray set it for their workers, as PyTorch reads it. Nested teams of OpenMP have further numbers.
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if first.isdigit() and int(first):
+        return min(count, int(first))
+    limit = cpu_limit()
     return min(count, math.ceil(limit)) if limit else count
 
 

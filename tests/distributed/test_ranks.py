@@ -53,10 +53,15 @@ def test_scripts_as_recorded():
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_script_on_pytorch(script):
     pytest.importorskip("torch", reason="PyTorch is not installed")
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", script],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
+             PROGRAMS / "on_pytorch.py", script],
+            env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240, check=False,
+        )  # fmt: skip
+        # PyTorch's own threads may abort a process: `on_pytorch.py` says when. No other failure is tried again.
+        if done.returncode == 0 or "SIGABRT" not in done.stderr:
+            break
     assert done.returncode == 0, done.stderr
     assert done.stdout == json.loads(RECORDED.read_text())[script.name]
 

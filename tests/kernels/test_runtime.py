@@ -225,11 +225,25 @@ def test_the_limit_of_a_container_limits_threads(files, limit, tmp_path, monkeyp
         (tmp_path / name).write_text(content)
     monkeypatch.setattr(thread_count, "_groups", lambda: [tmp_path / "nonesuch", tmp_path / "inner", tmp_path])
     monkeypatch.setattr(thread_count.config, "NUMBA_NUM_THREADS", 8)
-    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
     assert thread_count.cpu_limit() == limit
     assert thread_count._available() == (-(-limit // 1) if limit else 8)
     monkeypatch.setenv("NUMBA_NUM_THREADS", "8")
     assert thread_count._available() == 8
+
+
+@pytest.mark.parametrize(("text", "numba", "count"), [
+    ("1", None, 1), ("2,1", None, 2), ("99", None, 4), ("0", None, 4), ("many", None, 4), ("", None, 4), ("1", "4", 4),
+])  # fmt: skip
+def test_threads_of_openmp(monkeypatch, text, numba, count):
+    monkeypatch.setattr(thread_count.config, "NUMBA_NUM_THREADS", 4)
+    monkeypatch.setattr(thread_count, "cpu_limit", lambda: 0.0)
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    if numba is not None:
+        monkeypatch.setenv("NUMBA_NUM_THREADS", numba)
+    assert thread_count._available() == count
 
 
 def test_small_work_runs_on_this_thread():

@@ -1,4 +1,4 @@
-"""``torch.nn.parallel``: DataParallel calls its module; DistributedDataParallel is a name."""
+"""``torch.nn.parallel``: DataParallel calls its module; DistributedDataParallel trains in several processes."""
 
 from __future__ import annotations
 

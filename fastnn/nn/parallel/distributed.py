@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,12 +18,56 @@ from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.distributed.collectives import all_of, as_tensor, broadcast_all, reduced
 from fastnn.distributed.join import Join, Joinable, JoinHook
 from fastnn.distributed.process_group import ProcessGroup
+from fastnn.distributed.shared_memory import SharedRows, shared_rows
+from fastnn.kernels.runtime import launcher
+from fastnn.kernels.runtime.host_calls import HostCall
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter, is_lazy
 
 __all__ = ["DistributedDataParallel"]
 
 _LINE = 64
+_BACKWARD = "the backward pass of DistributedDataParallel"
+
+
+class _Sync:
+    """How the ranks of a model communicate.
+
+    Args:
+        group: the processes.
+    """
+
+    def __init__(self, group: ProcessGroup) -> None:
+        self.group = group
+        # What the sum of the gradients is divided by.
+        self.divisor = group.size()
+        self.hook: tuple[Any, Callable[..., Any]] | None = None
+
+
+class _Buffers:
+    """The copy of rank 0's buffers before a forward pass.
+
+    Args:
+        sync: of the model.
+        arrays: of the buffers.
+    """
+
+    def __init__(self, sync: _Sync, arrays: list[np.ndarray]) -> None:
+        self._sync = sync
+        self.layout = [(array.shape, array.dtype) for array in arrays]
+        size = sum(-(-array.nbytes // 8) * 8 for array in arrays)
+        self._shared = shared_rows(sync.group._communicator, size, np.dtype(np.uint8), is_whole=True)
+        # As of a bucket: no circle of references.
+        copy = functools.partial(_Buffers.copy, weakref.proxy(self), 0)
+        self.call = HostCall("distributed.broadcast", copy, tuple(range(len(arrays))))
+
+    def copy(self, root: int, *arrays: np.ndarray) -> None:
+        """Copy the numbers of rank ``root``."""
+        group = self._sync.group
+        if self._shared is not None:
+            self._shared.copy_from(root, arrays, "the forward pass of DistributedDataParallel", group._timeout)
+        else:
+            broadcast_all(arrays, root, group, "DistributedDataParallel")
 
 
 class GradBucket:
@@ -65,8 +111,8 @@ class _Gradients:
     them. Where the gradients lie in the buffer like that, the row is the buffer itself; otherwise it is a copy.
     """
 
-    def __init__(self, parameters: list[Parameter]) -> None:
-        self.parameters = parameters
+    def __init__(self, parameters: list[Parameter], sync: _Sync, index: int, is_last: bool) -> None:
+        self.parameters, self._sync, self._index, self._is_last = parameters, sync, index, is_last
         self.dtype = parameters[0]._data.dtype
         line = _LINE // self.dtype.itemsize
         self.starts, at = [], 0
@@ -77,6 +123,40 @@ class _Gradients:
         self._slots: list[Any] = []
         self._row: np.ndarray | None = None
         self._packed: np.ndarray | None = None
+        # Made by all ranks together at the first mean: one rank may copy the model.
+        self._shared: SharedRows | None = None
+        self._is_shared = sync.group.size() > 1
+        # A reference to the bucket itself would be a circle, which keeps the parameters until a garbage collection.
+        self.call = HostCall("distributed.mean", functools.partial(_Gradients.into_mean, weakref.proxy(self)), (0,))
+
+    def into_mean(self, row: np.ndarray) -> None:
+        """Replace a row of gradients by the mean of all ranks' rows."""
+        found = self.mean(row)
+        if found is not row:
+            row[...] = found
+
+    def mean(self, row: np.ndarray) -> np.ndarray:
+        """The mean of all ranks' rows, in place unless a hook returns another array."""
+        sync, group = self._sync, self._sync.group
+        if sync.hook is not None:
+            state, hook = sync.hook
+            # A hook may compute with tensors: nothing of it belongs to a recording.
+            with launcher.unwatched():
+                future = hook(state, GradBucket(row, self._index, self._is_last, self))
+                result = future.wait() if hasattr(future, "wait") else future
+            if isinstance(result, (list, tuple)):
+                result = result[0]
+            found: np.ndarray = result._data
+            return found if found.dtype == row.dtype else found.astype(row.dtype)
+        if self._is_shared and self._shared is None:
+            self._shared = shared_rows(group._communicator, self.size, self.dtype)
+            self._is_shared = self._shared is not None
+        if self._shared is not None:
+            self._shared.mean(row, sync.divisor, _BACKWARD, group._timeout)
+        elif group.size() > 1:
+            reduced(row, "SUM", group, _BACKWARD)
+            row /= sync.divisor
+        return row
 
     def in_place(self) -> np.ndarray | None:
         """The flat buffer's part with exactly these gradients, or None."""
@@ -183,6 +263,12 @@ class DistributedDataParallel(Module, Joinable):
     >>> fastnn.distributed.destroy_process_group()
     """
 
+    # A captured step reads them when it communicates, or never.
+    _unguarded: ClassVar[frozenset[str]] = frozenset((
+        "process_group", "device", "_names", "_trained", "_ignored", "_sync", "_buckets", "_before", "_buffer_copy",
+        "require_forward_param_sync",
+    ))  # fmt: skip
+
     def __init__(
         self,
         module: Module,
@@ -233,18 +319,20 @@ class DistributedDataParallel(Module, Joinable):
         self.module = module
         self._names = [name for name, _ in trained]
         self._trained = [p for _, p in trained]
-        self._ignored, self._by_initial_size, self._divisor = ignored, True, group.size()
-        self._hook: tuple[Any, Callable[..., Any]] | None = None
-        self._make_buckets()
+        self._ignored, self._by_initial_size = ignored, True
         if init_sync:
             self._check_shapes(named)
             self._broadcast(0)
+        self._make_buckets()
 
     def _make_buckets(self) -> None:
         kinds: dict[np.dtype, list[Parameter]] = {}
         for p in self._trained:
             kinds.setdefault(p._data.dtype, []).append(p)
-        self._buckets = [_Gradients(same) for same in kinds.values()]
+        self._sync = _Sync(self.process_group)
+        last = len(kinds) - 1
+        self._buckets = [_Gradients(same, self._sync, i, i == last) for i, same in enumerate(kinds.values())]
+        self._buffer_copy: _Buffers | None = None
         # The gradients before a backward pass, and their versions.
         self._before: list[tuple[Any, int]] = []
 
@@ -276,7 +364,18 @@ class DistributedDataParallel(Module, Joinable):
         if not buffers_only:
             tensors += [p for name, p in self.module.named_parameters() if name not in self._ignored]
         if tensors and self.process_group.size() > 1:
-            broadcast_all([t._data for t in tensors], root, self.process_group, "DistributedDataParallel")
+            arrays = [t._data for t in tensors]
+            if not buffers_only:
+                broadcast_all(arrays, root, self.process_group, "DistributedDataParallel")
+            else:
+                known = self._buffer_copy
+                if known is None or known.layout != [(array.shape, array.dtype) for array in arrays]:
+                    capture_state.stop("the buffers of DistributedDataParallel are copied for the first time")
+                    self.__dict__["_buffer_copy"] = known = _Buffers(self._sync, arrays)
+                if root:
+                    known.copy(root, *arrays)
+                else:
+                    launcher.call(known.call, *arrays)
             if self.process_group.rank() != root:
                 for t in tensors:
                     t._memory.version = t._memory.version_to_write() + 1
@@ -285,14 +384,16 @@ class DistributedDataParallel(Module, Joinable):
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """The result of the module."""
-        capture_state.stop("DistributedDataParallel communicates")
+        if not capture_state.is_step():
+            capture_state.stop("DistributedDataParallel communicates")
         if self._join_config[0]:
             Join.notify_join_context(self)
             self._agree(is_active=True)
         elif self._syncs_buffers():
             self._broadcast(0, buffers_only=True)
         output = self.module(*inputs, **kwargs)
-        self.require_forward_param_sync = self._syncs_gradients()
+        # Not by __setattr__, which is a change of the module to captures.
+        self.__dict__["require_forward_param_sync"] = self._syncs_gradients()
         if self.require_forward_param_sync:
             for t in _tensors(output):
                 if t.requires_grad:
@@ -321,12 +422,13 @@ class DistributedDataParallel(Module, Joinable):
         """Called when a backward pass reaches an output."""
         at_end = _mode.at_end
         if at_end is not None and id(self) not in at_end:
-            self._before = [(p._grad, 0 if p._grad is None else p._grad._memory.version) for p in self._trained]
+            found = [p._grad for p in self._trained]
+            self.__dict__["_before"] = [(grad, 0 if grad is None else grad._memory.version) for grad in found]
             at_end[id(self)] = self._reduce
 
     def _used(self) -> list[bool]:
         """Which parameters the backward pass has given a gradient."""
-        before, self._before = self._before, []
+        before, self.__dict__["_before"] = self._before, []
         return [
             p._grad is not None and (p._grad is not grad or p._grad._memory.version != version)
             for p, (grad, version) in zip(self._trained, before, strict=True)
@@ -348,33 +450,20 @@ class DistributedDataParallel(Module, Joinable):
                     "find_unused_parameters=True, or make sure that all outputs of forward take part in the loss"
                 )
         by_parameter = {id(p): is_used for p, is_used in zip(self._trained, used, strict=True)}
-        for i, bucket in enumerate(self._buckets):
+        for bucket in self._buckets:
             row = bucket.in_place()
-            packed = bucket.packed() if row is None else row
-            reduced_row = self._mean(packed, i)
-            if row is None or reduced_row is not packed:
-                # Those that no rank has used keep what they have, unless all are written at once.
-                bucket.unpack(reduced_row, [by_parameter[id(p)] for p in bucket.parameters])
+            if row is not None:
+                launcher.call(bucket.call, row)
+                continue
+            capture_state.stop("the gradients of DistributedDataParallel are not in their place")
+            # Those that no rank has used keep what they have, unless all are written at once.
+            bucket.unpack(bucket.mean(bucket.packed()), [by_parameter[id(p)] for p in bucket.parameters])
         for p in self._trained:
             if p._grad is not None:
                 p._grad._memory.version += 1
 
-    def _mean(self, row: np.ndarray, index: int) -> np.ndarray:
-        if self._hook is not None:
-            state, hook = self._hook
-            bucket = GradBucket(row, index, index == len(self._buckets) - 1, self._buckets[index])
-            future = hook(state, bucket)
-            result = future.wait() if hasattr(future, "wait") else future
-            if isinstance(result, (list, tuple)):
-                result = result[0]
-            found: np.ndarray = result._data
-            return found if found.dtype == row.dtype else found.astype(row.dtype)
-        if self.process_group.size() > 1:
-            reduced(row, "SUM", self.process_group, "the backward pass of DistributedDataParallel")
-            row /= self._divisor
-        return row
-
     def _used_by_any(self, used: Sequence[bool]) -> list[bool]:
+        capture_state.stop("with find_unused_parameters the ranks agree on them in each step")
         marks = np.array(used, np.int32)
         reduced(marks, "MAX", self.process_group, "the backward pass of DistributedDataParallel")
         return [bool(mark) for mark in marks]
@@ -390,9 +479,9 @@ class DistributedDataParallel(Module, Joinable):
         """
         if not callable(hook):
             raise TypeError("Communication hook must be callable.")
-        if self._hook is not None:
+        if self._sync.hook is not None:
             raise RuntimeError("register_comm_hook or register_builtin_comm_hook can only be called once.")
-        self._hook = state, hook
+        self._sync.hook = state, hook
 
     # -- Uneven inputs -------------------------------------------------------------------------
 
@@ -429,7 +518,7 @@ class DistributedDataParallel(Module, Joinable):
         if buffers.any():
             self._broadcast(int(np.flatnonzero(active)[-1]), buffers_only=True)
         size = self.process_group.size()
-        self._divisor = size if self._by_initial_size else max(int(active.sum()), 1)
+        self._sync.divisor = size if self._by_initial_size else max(int(active.sum()), 1)
         return bool(gradients.any())
 
     def _reduce_zeros(self) -> None:
@@ -437,16 +526,16 @@ class DistributedDataParallel(Module, Joinable):
         if self.find_unused_parameters:
             # As in PyTorch, a parameter that nobody uses gets zeros then.
             self._used_by_any([True] * len(self._trained))
-        for i, bucket in enumerate(self._buckets):
-            self._mean(np.zeros(bucket.size, bucket.dtype), i)
+        for bucket in self._buckets:
+            bucket.mean(np.zeros(bucket.size, bucket.dtype))
 
     def __getstate__(self) -> Any:
         """State for ``copy`` and ``pickle``, without the group: the copy gets the group of all processes."""
-        left_out = ("process_group", "_buckets", "_before", "_hook")
+        left_out = ("process_group", "_sync", "_buckets", "_buffer_copy", "_before")
         return {name: value for name, value in super().__getstate__().items() if name not in left_out}
 
     def __setstate__(self, state: Any) -> None:
         """Restore the result of ``__getstate__``."""
         super().__setstate__(state)
-        self.__dict__["process_group"], self.__dict__["_hook"] = distributed.process_group.world(), None
+        self.__dict__["process_group"] = distributed.process_group.world()
         self._make_buckets()

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import tempfile
 
 import fastnn as torch
 from fastnn import nn
@@ -199,11 +200,6 @@ def plain():
         total = [g.clone() for g in grads(same)] if total is None else [a + g for a, g in zip(total, grads(same))]
     assert all(torch.equal(g, t / n) for g, t in zip(grads(many), total, strict=True))
     torch.use_deterministic_algorithms(False)
-    # A compiled step runs eagerly.
-    step = torch.compile_step(ddp, nn.CrossEntropyLoss(), steps[1])
-    for _ in range(4):
-        step(x, y)
-    assert same_on_all(many.parameters())
     with ddp.join():
         for _ in range(2 + r):
             steps[1].zero_grad()
@@ -214,6 +210,104 @@ def plain():
     assert close([copied(x)], [ddp(x)], 0)
     F.cross_entropy(copied(x), y).backward()
     assert same_on_all(grads(copied))
+
+
+def compiled():
+    """A captured step, many of them in one call, and the plain loop: the same bits, buffers of rank 0 included."""
+    found = []
+    for how in ("loop", "step", "run"):
+        ddp = DistributedDataParallel(net(0, True))
+        optimizer = torch.optim.Adam(ddp.parameters())
+        step = torch.compile_step(ddp, nn.CrossEntropyLoss(), optimizer, max_grad_norm=0.5)
+        rows = torch.randint(0, 24, (12, 5), generator=torch.Generator().manual_seed(r))
+        if how == "run":
+            losses = step.run(X, Y, rows).tolist()
+        elif how == "step":
+            losses = [step(X[i], Y[i]).item() for i in rows]
+        else:
+            losses = []
+            for i in rows:
+                optimizer.zero_grad()
+                loss = F.cross_entropy(ddp(X[i]), Y[i])
+                loss.backward()
+                nn.utils.clip_grad_norm_(ddp.parameters(), 0.5)
+                optimizer.step()
+                losses.append(loss.item())
+        if how != "loop":
+            assert step.explain() == "captured: 1 program", step.explain()
+        assert same_on_all(ddp.parameters())
+        found.append([torch.tensor(losses), *map(torch.clone, ddp.parameters()), *map(torch.clone, ddp.buffers())])
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+    # One rank holds a gradient, and runs eagerly; the others replay.
+    held = grads(ddp) if r == 0 else None
+    step(X[:5], Y[:5])
+    assert ("eager" in step.explain()) == (r == 0)
+    del held
+    for _ in range(2):
+        step(X[:5], Y[:5])
+    assert "eager" not in step.explain(), step.explain()
+    assert same_on_all(ddp.parameters())
+    with ddp.no_sync():
+        step(x, y)
+    assert not same_on_all(ddp.parameters())
+    # An error of one rank's hook leaves the step undone.
+    before = [p.detach().clone() for p in ddp.parameters()]
+    for _ in range(3):
+        step(X[:7], Y[:7])
+    before = [p.detach().clone() for p in ddp.parameters()]
+    ddp.register_comm_hook(None, failing)
+    try:
+        step(X[:7], Y[:7])
+    except ArithmeticError:
+        assert close(ddp.parameters(), before, 0)
+    else:
+        raise AssertionError("no error")
+
+
+def failing(state, bucket):
+    raise ArithmeticError("no mean")
+
+
+def fits():
+    """``fit`` of all ranks together is that of one process with batches of all ranks."""
+
+    def fit(batch, rows=24, epochs=3, **options):
+        torch.manual_seed(5)
+        model = net(0, False)
+        adam = torch.optim.Adam(model.parameters(), lr=0.01)
+        rate = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.5, 10)
+        history = torch.fit(model, X[:rows], Y[:rows], epochs=epochs, batch_size=batch, optimizer=adam,
+                            validation=(X, Y), step_scheduler=rate, **options)  # fmt: skip
+        return model, history
+
+    # Of 24 rows, two or three ranks take 6 or 3 a step; the last step has fewer.
+    each = 10 // n
+    (one, alone), (many, together) = fit(each * n), fit(each, distributed=True)
+    assert "captured: 2 programs" in together.explanation, together.explanation
+    assert same_on_all(many.parameters())
+    assert close(many.parameters(), one.parameters(), 1e-6)
+    for name in ("loss", "validation_loss", "validation_accuracy"):
+        assert all(abs(a - b) < 1e-6 for a, b in zip(alone[name], together[name], strict=True)), name
+    # Rows that cannot be shared are left out.
+    _, short = fit(each, 24 - n + 1, distributed=True)
+    assert len(short) == 3
+    # A checkpoint of all ranks, from which one process goes on.
+    folder = [tempfile.mkdtemp()]
+    dist.broadcast_object_list(folder)
+    path = os.path.join(folder[0], "run.pt")
+    fit(each, epochs=2, distributed=True, checkpoint=path)
+    dist.barrier()
+    resumed, history = fit(each * n, epochs=3, resume=path)
+    assert len(history) == 3
+    assert close(resumed.parameters(), one.parameters(), 1e-6)
+    again, _ = fit(each, epochs=3, distributed=True, resume=path)
+    assert close(again.parameters(), many.parameters(), 0)
+    try:
+        torch.fit(net(0, False), X, Y, batch_size=3 + r, distributed=True)
+    except ValueError as error:
+        assert "all ranks must have the same rows and batch_size, found by rank 24 rows with batches of 3" in str(error)
+    else:
+        raise AssertionError("no error")
 
 
 class Branch(nn.Module):
@@ -273,14 +367,43 @@ def hooked():
     assert close([model.module.weight.grad], [torch.full((1, 2), (n + 1) / 2)], 1e-3)
 
 
+def compressed():
+    hooks = torch.distributed.algorithms.ddp_comm_hooks.default_hooks
+    plain_grads = None
+    for hook, tolerance in ((None, 0), (hooks.allreduce_hook, 1e-7), (hooks.bf16_compress_hook, 2**-7),
+                            (hooks.fp16_compress_hook, 2**-10)):  # fmt: skip
+        ddp = DistributedDataParallel(net(0, False))
+        if hook is not None:
+            ddp.register_comm_hook(None, hook)
+        F.cross_entropy(ddp(x), y).backward()
+        plain_grads = plain_grads or grads(ddp)
+        largest = max(g.abs().max().item() for g in plain_grads)
+        assert close(grads(ddp), plain_grads, tolerance * largest), hook
+        assert same_on_all(grads(ddp))
+    # A captured step calls the hook as well.
+    found = []
+    for is_captured in (False, True):
+        ddp = DistributedDataParallel(net(0, False))
+        kind = torch.distributed.algorithms.ddp_comm_hooks.DDPCommHookType.BF16_COMPRESS
+        torch.distributed.algorithms.ddp_comm_hooks.register_ddp_comm_hook(kind, ddp)
+        step = torch.compile_step(ddp, nn.CrossEntropyLoss(), torch.optim.SGD(ddp.parameters(), lr=0.1))
+        for _ in range(4):
+            (step if is_captured else step._eager)(*((x, y) if is_captured else ([x, y],)))
+        found.append([p.detach().clone() for p in ddp.parameters()])
+    assert all(map(torch.equal, *found))
+
+
 assert os.environ["WORLD_SIZE"] == str(n)
 collectives()
 groups()
 ordered()
 plain()
 training(True)
+compiled()
+fits()
 unused()
 early_end()
 hooked()
+compressed()
 dist.destroy_process_group()
 print(f"rank {r} of {n} is done")

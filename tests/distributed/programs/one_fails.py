@@ -15,6 +15,19 @@ dist.init_process_group("gloo")
 if dist.get_rank() == 0 and how == "checkpoint":
     torch.save({"epoch": 1}, sys.argv[2])
 dist.barrier()
+if how.startswith("step"):
+    # In captured steps, which meet in shared memory.
+    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU()))
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    step = torch.compile_step(model, torch.nn.MSELoss(), sgd)
+    for i in range(100):
+        if i == 50 and dist.get_rank() == 1:
+            if how == "step-kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if how == "step-leave":
+                sys.exit(0)
+            raise ValueError("a number of 7 is bad")
+        step(torch.ones(2, 3), torch.zeros(2, 4))
 if dist.get_rank() == 1:
     if how in ("raise", "checkpoint"):
         raise ValueError("a number of 7 is bad")
