@@ -6,8 +6,6 @@ import math
 import warnings
 from typing import Any
 
-import numpy as np
-
 import fastnn
 from fastnn import linalg
 from fastnn._core import capture_state

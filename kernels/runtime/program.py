@@ -351,10 +351,9 @@ class Program:
             at = part.ctypes.data
             for i, word in self._places.get(at, ()):
                 kernel, _, arrays, _, _ = self.launches[i]
-                if _extent(arrays[word]) > part.nbytes:
-                    raise ValueError(
-                        f"batches must replace all {_extent(arrays[word])} bytes that {kernel} reads, found {part.nbytes}"
-                    )
+                needed = _extent(arrays[word])
+                if needed > part.nbytes:
+                    raise ValueError(f"batches must replace all {needed} bytes that {kernel} reads, found {part.nbytes}")
                 if not whole.flags.writeable and (kernel.outputs is None or word in kernel.outputs):
                     raise ValueError(f"batches must be writeable where {kernel} may write, found a read-only array")
                 places.append((i, word, at))
