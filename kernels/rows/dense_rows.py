@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.rows.gather import check_indices
+from fastnn.kernels.rows.take_rows import check_indices
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, Words, array, inline, integer, part
 from fastnn.kernels.runtime.launcher import launch

@@ -353,7 +353,7 @@ class Program:
                 kernel, _, arrays, _, _ = self.launches[i]
                 needed = _extent(arrays[word])
                 if needed > part.nbytes:
-                    raise ValueError(f"batches must replace all {needed} bytes that {kernel} reads, found {part.nbytes}")
+                    raise ValueError(f"batches must replace {needed} bytes that {kernel} reads, found {part.nbytes}")
                 if not whole.flags.writeable and (kernel.outputs is None or word in kernel.outputs):
                     raise ValueError(f"batches must be writeable where {kernel} may write, found a read-only array")
                 places.append((i, word, at))
