@@ -203,9 +203,10 @@ def wrap_quantized(integers: np.ndarray, scale: Any, zero_point: Any, axis: int 
 
 
 def quantized_integers(x: np.ndarray, scale: Any, zero_point: Any, kind: QuantizedDtype) -> np.ndarray:
-    """``round(x / scale) + zero_point`` in the range of the dtype, rounded to nearest even; ``scale`` is float32."""
+    """``round(x / scale + zero_point)`` in the range of the dtype, rounded to nearest even; ``scale`` is float32."""
     low, high = kind.limits
     with np.errstate(all="ignore"):
         # PyTorch multiplies by the inverse, and NaN gives the largest number.
-        rounded = np.rint(x * (np.float32(1) / np.asarray(scale, np.float32))).astype(np.float64) + zero_point
+        steps = x * (np.float32(1) / np.asarray(scale, np.float32))
+        rounded = np.rint(steps.astype(np.float64) + zero_point)
     return np.clip(np.where(np.isnan(rounded), high, rounded), low, high).astype(kind.integers)

@@ -36,7 +36,7 @@ def _check_zero_points(zero_points: np.ndarray, kind: QuantizedDtype) -> None:
 
 
 def quantize_per_tensor(input: Tensor, scale: Any, zero_point: Any, dtype: QuantizedDtype) -> QuantizedTensor:
-    """A quantized tensor of ``round(input / scale) + zero_point``, limited to the range of the dtype.
+    """A quantized tensor of ``round(input / scale + zero_point)``, limited to the range of the dtype.
 
     Args:
         input: float32.

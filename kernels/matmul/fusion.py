@@ -50,8 +50,7 @@ _FOUND, _RANGES, _UNITS, _GIVEN, _FINDS = (_INT8[word] for word in ("found", "ra
 def fuse_int8_ranges(launches: list[Launch]) -> list[Launch]:
     """The launches, without those that find the range of what a quantized product wrote: the product finds it.
 
-    The smallest and the largest number are the same in any order. A launch less, and a pass over the numbers less:
-    256 rows of 784-256-128-64-10 take 0.9 of the time.
+    The smallest and the largest number are the same in any order. It saves a launch, and a pass over the numbers.
     """
     found = list(launches)
     for ranged in [launch for launch in launches if launch[0] is RANGE_OF]:

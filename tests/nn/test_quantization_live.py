@@ -75,6 +75,8 @@ def test_outputs_after_other_activations_are_close(torch: Any) -> None:
         assert np.abs(ours(fastnn.tensor(x)).numpy() - expected).max() <= 2 / 127
 
 
+# Of PyTorch itself, where it saves a quantized tensor.
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
 @pytest.mark.parametrize("by_channel", [False, True])
 def test_files_both_ways(torch: Any, by_channel: bool) -> None:
     theirs, ours = _pair(torch, (12, 9, 4), by_channel)
