@@ -297,7 +297,8 @@ class CompiledStep:
 
     def _guards(self) -> Guards:
         """Guards of the step; a criterion of a user, or one with a function of a user, may read any attribute."""
-        of, given = self.criterion, ()
+        of: Any = self.criterion
+        given: tuple[Any, ...] = ()
         if isinstance(of, Module):
             of, given = type(of), tuple(vars(of).values())
         is_known = isinstance(of, (type, types.FunctionType)) and is_ours(of) and not any(map(callable, given))
