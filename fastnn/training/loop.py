@@ -303,8 +303,8 @@ def fit(
         drop_last: drop a last batch with fewer rows.
         scale, shift: the model gets ``data * scale + shift``.
         progress: show a bar (by tqdm).
-        precision: "float32", or "medium" (also called "bf16") to allow products in bfloat16 where the CPU makes them
-            faster; none does for now (see :func:`fastnn.compile_step`).
+        precision: "float32" or "float64", that of the model's parameters; or "medium", also called "bf16", to allow
+            products in bfloat16 where they are faster, which is nowhere yet (see :func:`fastnn.compile_step`).
         distributed: share the rows with the other ranks of the job, which call ``fit`` with the same arguments (see
             docs/distributed.md): each step has ``batch_size`` rows of each rank, and their mean gradient. Rank 0 draws
             the order, and writes the files. Ranks have equal batches, so up to one row less than there are ranks is
@@ -336,7 +336,7 @@ def fit(
     for name, schedule in (("scheduler", scheduler), ("step_scheduler", step_scheduler)):
         if schedule is not None and not hasattr(schedule, "step"):
             raise TypeError(f"{name} must have a method step, found {type(schedule).__name__}")
-    check_model_precision(precision, [p.dtype for p in model.parameters()], ("float32", "medium", "bf16"))
+    check_model_precision(precision, [p.dtype for p in model.parameters()], ("float32", "medium", "bf16", "float64"))
     called = _callbacks(callbacks)
     if checkpoint is not None:
         called.append(Checkpoint(checkpoint))
