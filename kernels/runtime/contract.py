@@ -114,7 +114,7 @@ class Contract:
             (name.rstrip("?"), name.endswith("?"), layout, tuple([places[size] for size in shape.split()]))
             for name, layout, shape in arguments
         ]
-        self._checks = [
+        self._checks: list[tuple[Any, ...]] = [
             (name, may_be_none, layout.check, layout.dtype, _enough(layout), len(shape), *(*shape, 0, 0)[:2])
             for name, may_be_none, layout, shape in self._arguments
         ]
