@@ -1,7 +1,7 @@
 """``fastnn launch --nproc 2 -m fastnn.distributed.cost``: what data-parallel training costs, and where it stops paying.
 
-The ranks measure the step of a multi-layer perceptron for several batches, and the mean of gradients of several sizes.
-From that, or from the latency and the bandwidth of a network, rank 0 predicts steps with 2 to 4,096 ranks.
+Rank 0 measures the step of a multi-layer perceptron for several batches, and all ranks the mean of gradients of several
+sizes. From that, or from the latency and the bandwidth of a network, rank 0 predicts steps with 2 to 4,096 ranks.
 
 A message of ``b`` bytes takes ``latency + b / bandwidth`` seconds. The best known all-reduces of ``b`` bytes between
 ``n`` ranks take ``log2(n) * (latency + b / bandwidth)`` (recursive doubling) or
@@ -165,15 +165,16 @@ def parameters_of(widths: Sequence[int]) -> int:
     return sum((a + 1) * b for a, b in itertools.pairwise(widths))
 
 
-def _median_of(step: Callable[[], Any], seconds: float = 1.0) -> float:
-    """The median time of a call, in as many calls as take so long; all ranks make the same number."""
+def _median_of(step: Callable[[], Any], seconds: float, is_shared: bool) -> float:
+    """The median time of a call, in as many calls as take so long; ``is_shared``: all ranks make the same number."""
     for _ in range(5):
         step()
     began = time.perf_counter()
     for _ in range(3):
         step()
     count = np.array([min(max(int(3 * seconds / (time.perf_counter() - began)), 5), 2000)])
-    _least(count)
+    if is_shared:
+        _least(count)
     times = []
     for _ in range(int(count[0])):
         began = time.perf_counter()
@@ -209,7 +210,7 @@ def measure_step(widths: Sequence[int], batch: int, is_wrapped: bool) -> float:
     adam = fastnn.optim.Adam(model.parameters())
     step = fastnn.compile_step(model, fastnn.nn.CrossEntropyLoss(), adam)
     x, y = fastnn.randn(batch, widths[0]), fastnn.randint(0, widths[-1], (batch,))
-    return _median_of(lambda: step(x, y))
+    return _median_of(lambda: step(x, y), 1.0, is_wrapped)
 
 
 def measure_mean(size: int) -> float:
@@ -228,7 +229,7 @@ def measure_mean(size: int) -> float:
             reduced(row, "SUM", group, "a measurement")
             np.divide(row, count, out=row)
 
-    return _median_of(mean, 0.3)
+    return _median_of(mean, 0.3, True)
 
 
 def _cores() -> int:
@@ -260,23 +261,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     dist = fastnn.distributed
     dist.init_process_group()
     ranks, size = dist.get_world_size(), 4 * parameters_of(widths)
-    compute = Line.through(_BATCHES, [measure_step(widths, batch, False) for batch in _BATCHES])
+    # One rank computes, and the others sleep.
+    is_first, alone, compute = dist.get_rank() == 0, 0.0, Line(0.0, 0.0)
+    if is_first:
+        compute = Line.through(_BATCHES, [measure_step(widths, batch, False) for batch in _BATCHES])
+        alone = measure_step(widths, options.batch, False)
+    dist.barrier()
     report: dict[str, Any] = {
         "model": options.model, "bytes": size, "batch": options.batch, "ranks": ranks, "cores": _cores(),
         "compute": asdict(compute), "networks": {},
     }  # fmt: skip
     if ranks > 1:
         means = Line.through(_SIZES, [measure_mean(length) for length in _SIZES])
-        alone, together = (measure_step(widths, options.batch, is_wrapped) for is_wrapped in (False, True))
-        # All ranks measure the first at the same time, so that both have the same share of the cores.
+        # On more ranks than cores, those that share a core take turns.
+        turns = math.ceil(ranks / _cores())
         report["here"] = {
-            "mean": asdict(means), "step": together, "step without communication": alone,
-            "predicted": alone + means(size),
+            "mean": asdict(means), "step": measure_step(widths, options.batch, True), "step of one rank": alone,
+            "predicted": turns * alone + means(size),
         }  # fmt: skip
     for name, network in networks.items():
         found = predict(compute, size, options.batch, network.all_reduce, shared=options.shared)
         report["networks"][name] = {"pays until": pays_until(found), "predictions": [asdict(p) for p in found]}
-    if dist.get_rank() == 0:
+    if is_first:
         print(json.dumps(report, indent=1) if options.json else _in_words(report), flush=True)
     dist.destroy_process_group()
 
@@ -304,7 +310,7 @@ def _in_words(report: dict[str, Any]) -> str:
             f"{report['ranks']} ranks here: a mean takes {1e6 * mean['start']:.0f} us and "
             f"{1e12 * mean['slope']:.0f} us a MB",
             f"a step of {report['batch']} rows a rank: {1e6 * here['step']:.0f} us, predicted "
-            f"{1e6 * here['predicted']:.0f}, without communication {1e6 * here['step without communication']:.0f}",
+            f"{1e6 * here['predicted']:.0f}, of one rank alone {1e6 * here['step of one rank']:.0f}",
         ]
     for name, found in report["networks"].items():
         lines += ["", f"{name}: pays until {found['pays until']} ranks"]
