@@ -22,7 +22,7 @@ from fastnn.kernels.runtime.raw_memory import ARRAY_DATA, WORD
 
 # METH_FASTCALL: the arguments come as an array.
 _FASTCALL = 0x0080
-_SIGNATURE = types.int64(types.int64, types.int64, types.int64)
+SIGNATURE = types.int64(types.int64, types.int64, types.int64)
 
 
 @intrinsic
@@ -114,7 +114,7 @@ class _Method(ctypes.Structure):
 @functools.cache
 def _compiled(function: Callable[..., Any]) -> Any:
     compiler.make_sure()
-    return compiler.compile_callback(function, _SIGNATURE)
+    return compiler.compile_callback(function, SIGNATURE)
 
 
 # What functions refer to by address.
