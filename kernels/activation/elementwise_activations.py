@@ -75,8 +75,8 @@ def _hardshrink(x, a, b, c):
 
 
 def _shrink_backward(dy, x, a, b, c):
-    # 0 for NaN, here and in hardtanh; but NaN if dy is NaN, which PyTorch does not do everywhere.
-    return dy if x > a or x < -a else dy * type(x)(0) if x != x else type(x)(0)
+    # 0 for NaN whatever dy is, here and in hardtanh, as in PyTorch's vector code.
+    return dy if x > a or x < -a else type(x)(0)
 
 
 _register(
@@ -129,7 +129,7 @@ def _hardtanh(x, a, b, c):
 
 
 def _hardtanh_backward(dy, x, a, b, c):
-    return dy if a < x < b else dy * type(x)(0) if x != x else type(x)(0)
+    return dy if a < x < b else type(x)(0)
 
 
 _register(

@@ -173,6 +173,9 @@ def test_derivative_at_nan_of_the_last_numbers(dtype, name):
         expected = reference_backward(dy, x, name, *rounded(constants, dtype))
         if FUNCTIONS[name].passes_nan:
             expected[whole:] = dy[whole:]
+            # In whole vectors it is 0, also for a gradient of NaN.
+            flat = backward(np.full(size, np.nan, dtype), x, name, *constants)
+            np.testing.assert_array_equal(np.isnan(flat), np.arange(size) >= whole)
         np.testing.assert_allclose(found, expected, 1e-6)
 
 

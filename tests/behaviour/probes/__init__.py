@@ -1,9 +1,9 @@
 """Probes: small expressions with the same result in fastnn and PyTorch.
 
-The modules of this package build them as products of small tables, in groups. A probe is a line of Python, an expression
-or statements before one, over
-``torch``, ``nn``, ``F``, ``np``, the inputs of ``inputs.py`` (made from the same NumPy arrays for both libraries) and
-the helpers of ``helpers.py``. ``outcome`` evaluates one and describes the value, or the error and the warnings, in a
+The modules of this package build them as products of small tables, in groups; those of ``statements`` are text files. A
+probe is a line of Python, an expression or statements before one, over ``torch``, ``nn``, ``F``, ``np``, the inputs of
+``inputs.py`` (made from the same NumPy arrays for both libraries) and the helpers of ``helpers.py``.
+``outcome`` evaluates one and describes the value, or the error and the warnings, in a
 line of text; ``agrees`` compares two such lines. ``test_probes.py`` compares fastnn with PyTorch's recorded results
 (``golden/probes.json.gz``, written by ``golden/make_probes.py``) and with PyTorch live. ``differences.py`` lists the
 remaining differences with their reasons.
