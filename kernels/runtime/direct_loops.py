@@ -467,3 +467,5 @@ def _ask_numpy(*args: Any) -> None:
 SUM = _AtFirstCall(_make_sum)
 # `CHOICE.call(mask, x, y)`: as `np.where`.
 CHOICE = _AtFirstCall(_make_choice)
+# All functions of this file that are compiled.
+FUNCTIONS = _compute_directly, _sum_directly, _choose_directly
