@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -216,7 +217,7 @@ def _plain(values: Any) -> np.ndarray:
     kinds = {type(value) for value in array.tolist()}
     if kinds and kinds <= {bool, np.bool_}:
         return array.astype(bool)
-    if kinds and kinds <= {int, float, np.int64, np.float64}:
+    if kinds and kinds <= {int, float, np.int64, np.float64, Decimal}:
         return array.astype(np.float64)
     return np.array([str(value) for value in array.tolist()])
 

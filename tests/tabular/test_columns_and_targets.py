@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -154,6 +155,14 @@ def test_what_a_target_is(values, kind, classes):
             assert (target.encode(pandas.Series(values).astype(object)) == encoded).all()
         else:
             np.testing.assert_allclose(target.decode(encoded), values, rtol=1e-6, atol=1e-6)
+
+
+def test_decimals_are_numbers():
+    """As a database writes them to Parquet."""
+    prices = pandas.Series([Decimal(i) / 3 for i in range(30)])
+    target = Target.fit("price", prices)
+    assert target.kind == "regression"
+    np.testing.assert_allclose(target.decode(target.encode(prices)), [i / 3 for i in range(30)], rtol=0, atol=1e-5)
 
 
 def test_targets_from_which_nothing_can_be_learned():
