@@ -11,6 +11,9 @@ ROUNDING = (
     "What is nothing but rounding is rounded in another way: gradients of normalizations of two or three numbers, and "
     "what many steps of a line search make of the last digit."
 )
+# Probes that PyTorch answers in two ways: its rule at NaN depends on whether a vector of the processor is full. fastnn
+# has the recorded way on all processors.
+BY_PROCESSOR = (r"gradient\(lambda t: F\.(celu|elu|hardswish)\(t\), edges\)",)
 DIFFERENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     # -- Missing features
     (
