@@ -486,13 +486,13 @@ def _perceptron(n: Numbers) -> None:
 
 @_check
 def _int8(n: Numbers) -> None:
-    if n.dtype != np.float32:
-        return
+    # The kernel has real numbers in float32 only.
     for m, largest in ((1, 127), (ROWS, 127), (ROWS, 60)):
-        x, bias, out = n.numbers(m, COLUMNS), n.numbers(DEPTH), n.empty(m, DEPTH)
+        x, bias = n.numbers(m, COLUMNS).astype(np.float32), n.numbers(DEPTH).astype(np.float32)
+        out = n.empty(m, DEPTH).astype(np.float32)
         weight = n.rng.integers(-largest, largest + 1, (DEPTH, COLUMNS)).astype(np.int8)
         packed = pack_int8(weight, 0.01, bias)
-        ranges = n.empty(int8_units(m, COLUMNS), 2)
+        ranges = n.empty(int8_units(m, COLUMNS), 2).astype(np.float32)
         kernels.int8_range(ranges, x)
         n.compare("range", [ranges[:, 0].min(), ranges[:, 1].max()], [x.min(), x.max()], 0)
         exact = x.astype(np.float64) @ (0.01 * weight.T.astype(np.float64)) + bias
@@ -500,7 +500,7 @@ def _int8(n: Numbers) -> None:
         rounding = (x.max() - x.min()) / 127 * 0.01 * np.abs(weight.astype(np.float64)).sum(1)
         kernels.int8_linear(out, x, packed, ranges)
         n.compare("product", out, exact, 1 / float(np.finfo(n.dtype).eps), rounding)
-        by_rows = n.empty(m, DEPTH)
+        by_rows = n.empty(m, DEPTH).astype(np.float32)
         kernels.int8_linear(by_rows, x, packed)
         n.compare("product, rows", by_rows, exact, 1 / float(np.finfo(n.dtype).eps), rounding)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.distributed.communicator import ByMPI, Pending
-from fastnn.kernels.runtime import meeting
+from fastnn.kernels.runtime import allocation, meeting
 
 # Numbers that are added at once: their sum stays in the cache (2**13: 15% slower, for the calls of NumPy).
 _BLOCK = 2**15
@@ -52,7 +52,7 @@ class SharedRows:
         *self._rows, self._result = [np.frombuffer(memory, dtype, size, first + k * length) for k in range(count + 1)]
         marks = np.frombuffer(memory, np.int64, meeting.room(count) // 8)
         self._meeting = _Meeting("", marks, self._rank, communicator.ranks)
-        self._sum = np.empty(min(_BLOCK, size), dtype)
+        self._sum = allocation.empty(min(_BLOCK, size), dtype)
 
     def _meet(self, name: str, timeout: float) -> None:
         self._meeting.name = name

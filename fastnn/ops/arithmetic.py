@@ -114,7 +114,7 @@ def add(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     >>> fastnn.add(fastnn.tensor([1, 2]), 10, alpha=3)
     tensor([31, 32])
     """
-    if alpha == 1 and isinstance(input, Tensor) and isinstance(other, Tensor):
+    if alpha.__class__ is int and alpha == 1 and isinstance(input, Tensor) and isinstance(other, Tensor):
         return _add(input, other)
     check_operands(input, other)
     if alpha != 1 or isinstance(alpha, np.generic):
@@ -125,7 +125,7 @@ def add(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
 @named
 def sub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """``input - alpha * other``; not for bool."""
-    if alpha == 1 and isinstance(input, Tensor) and isinstance(other, Tensor):
+    if alpha.__class__ is int and alpha == 1 and isinstance(input, Tensor) and isinstance(other, Tensor):
         return _sub(input, other)
     check_operands(input, other)
     _check_subtraction(input, other)

@@ -11,6 +11,7 @@ from fastnn._core.errors import DTypeError, RangeError, ShapeError
 from fastnn._core.quantized_dtypes import QuantizedDtype
 from fastnn._tensor.quantized import QuantizedTensor, quantized_integers, wrap_quantized
 from fastnn._tensor.tensor import Tensor
+from fastnn.kernels.runtime import allocation
 
 __all__ = [
     "dequantize", "int_repr", "q_per_channel_axis", "q_per_channel_scales", "q_per_channel_zero_points", "q_scale",
@@ -88,7 +89,7 @@ def quantize_per_channel(
             )
     by_channel, zeros = scales._data.astype(np.float64), zero_points._data.astype(np.int64)
     _check_zero_points(zeros, dtype)
-    made = wrap_quantized(np.empty(x.shape, dtype.integers), by_channel, zeros, axis)
+    made = wrap_quantized(allocation.empty(x.shape, dtype.integers), by_channel, zeros, axis)
     made._integers[...] = quantized_integers(x, made._by_channel(by_channel), made._by_channel(zeros), dtype)
     return made
 

@@ -146,14 +146,14 @@ def _is_apart(out, x, itemsize):
     return other >= first + _size_of(out) * itemsize or first >= other + _size_of(x) * itemsize
 
 
-def _compute_directly(me, args, count):
-    # me: an array of the words of a table; args: of the two or three arguments; returns a new reference.
+def _compute_directly(me, objects, count):
+    # me: an array of the words of a table; objects: of the two or three arguments; returns a new reference.
     table = data_of(me)
     none, array = integer(table, _TABLE.none), integer(table, _TABLE.array)
     operands = integer(table, _TABLE.operands)
-    x = integer(args, 0)
-    y = integer(args, 1) if operands == 2 and count > 1 else x
-    given = integer(args, count - 1) if count > operands else 0
+    x = integer(objects, 0)
+    y = integer(objects, 1) if operands == 2 and count > 1 else x
+    given = integer(objects, count - 1) if count > operands else 0
     # The larger operand, whose shape the result has.
     lead, other = x, y
     if type_of(x) != array or (type_of(y) == array and _size_of(y) > _size_of(x)):
@@ -163,7 +163,7 @@ def _compute_directly(me, args, count):
         for k in range(integer(table, _TABLE.rows)):
             if integer(table, _ROWS + k * _WIDTH + _ROW.dtype) == descriptor_of(lead):
                 row = _ROWS + k * _WIDTH
-    block = _block()
+    scratch = _block()
     # How many numbers a loop gets, how many loops begin at the same number of the other operand, and their size.
     size, inner, step_in, step_out, itemsize = 0, 0, 0, 0, 8
     is_taken = row >= 0 and integer(table, row + _ROW.loop) != 0
@@ -203,9 +203,9 @@ def _compute_directly(me, args, count):
             # Only floats have numbers of Python's as operands.
             is_taken = is_taken and kind < 2
             if kind == 0:
-                _put_float32(block, _NUMBER, number)
+                _put_float32(scratch, _NUMBER, number)
             else:
-                put_real(block, _NUMBER, number)
+                put_real(scratch, _NUMBER, number)
             step_in = 0
     out = given
     if is_taken and given != 0:
@@ -232,21 +232,21 @@ def _compute_directly(me, args, count):
         out = call_words(integer(table, _TABLE.new_like), lead, _KEEP_ORDER, result, 0)
         if out == 0:
             return out
-    data = data_of(other) if type_of(other) == array else block + 8 * _NUMBER
+    data = data_of(other) if type_of(other) == array else scratch + 8 * _NUMBER
     first, second = (0, 1) if lead == x else (1, 0)
-    put_integer(block, _COUNT, inner)
-    put_integer(block, _STEPS + first, itemsize)
-    put_integer(block, _STEPS + second, step_in)
+    put_integer(scratch, _COUNT, inner)
+    put_integer(scratch, _STEPS + first, itemsize)
+    put_integer(scratch, _STEPS + second, step_in)
     if operands == 1:
-        put_integer(block, _STEPS, itemsize)
-    put_integer(block, _STEPS + operands, 1 if integer(table, row + _ROW.result) != 0 else itemsize)
+        put_integer(scratch, _STEPS, itemsize)
+    put_integer(scratch, _STEPS + operands, 1 if integer(table, row + _ROW.result) != 0 else itemsize)
     width = 1 if integer(table, row + _ROW.result) != 0 else itemsize
     loop, extra = integer(table, row + _ROW.loop), integer(table, row + _ROW.data)
     for done in range(0, size, inner):
-        put_integer(block, second, data)
-        put_integer(block, first, data_of(lead) + done * itemsize)
-        put_integer(block, operands, data_of(out) + done * width)
-        call_loop(loop, block, block + 8 * _COUNT, block + 8 * _STEPS, extra)
+        put_integer(scratch, second, data)
+        put_integer(scratch, first, data_of(lead) + done * itemsize)
+        put_integer(scratch, operands, data_of(out) + done * width)
+        call_loop(loop, scratch, scratch + 8 * _COUNT, scratch + 8 * _STEPS, extra)
         data += step_out
     return out
 
@@ -256,30 +256,30 @@ def _compute_directly(me, args, count):
 _SUM = Words("; array none true hold real_of new most few rows")
 
 
-def _sum_directly(me, args, count):
-    # args: an array; the first dimension of the sum, and the one after its last; whether they are kept.
+def _sum_directly(me, objects, count):
+    # objects: an array; the first dimension of the sum, and the one after its last; whether they are kept.
     table = data_of(me)
-    none, x = integer(table, _SUM.none), integer(args, 0)
+    none, x = integer(table, _SUM.none), integer(objects, 0)
     is_taken = type_of(x) == integer(table, _SUM.array) and flags_of(x) & _IN_ORDER == _IN_ORDER
     first, last, size, terms, row = 0, 0, 0, 1, -1
     if is_taken:
-        first = int(call_for_real(integer(table, _SUM.real_of), integer(args, 1)))
-        last = int(call_for_real(integer(table, _SUM.real_of), integer(args, 2)))
+        first = int(call_for_real(integer(table, _SUM.real_of), integer(objects, 1)))
+        last = int(call_for_real(integer(table, _SUM.real_of), integer(objects, 2)))
         for k in range(2):
             if descriptor_of(x) == integer(table, _SUM.rows + 3 * k):
                 row = _SUM.rows + 3 * k
         size = _size_of(x)
         is_taken = row >= 0 and 0 < size <= integer(table, _SUM.most) and 0 <= first <= last <= ndim_of(x)
         is_taken = is_taken and (first < last or ndim_of(x) == 0)
-    block = _sum_block()
+    scratch = _sum_block()
     dimensions = 0
     if is_taken:
-        is_kept = integer(args, 3) == integer(table, _SUM.true)
+        is_kept = integer(objects, 3) == integer(table, _SUM.true)
         for i in range(ndim_of(x)):
             if first <= i < last:
                 terms *= dimension_of(x, i)
             if is_kept or not first <= i < last:
-                put_integer(block, _SHAPE + dimensions, 1 if first <= i < last else dimension_of(x, i))
+                put_integer(scratch, _SHAPE + dimensions, 1 if first <= i < last else dimension_of(x, i))
                 dimensions += 1
             is_taken = is_taken and dimensions <= _MOST_DIMENSIONS
         # All numbers, or the last dimension, or few numbers: otherwise they are added in blocks, elsewhere.
@@ -290,7 +290,7 @@ def _sum_directly(me, args, count):
         return none
     call_words(integer(table, _SUM.hold), descriptor_of(x), 0, 0, 0)
     out = new_array(
-        integer(table, _SUM.new), integer(table, _SUM.array), descriptor_of(x), dimensions, block + 8 * _SHAPE
+        integer(table, _SUM.new), integer(table, _SUM.array), descriptor_of(x), dimensions, scratch + 8 * _SHAPE
     )
     if out == 0:
         return out
@@ -300,16 +300,16 @@ def _sum_directly(me, args, count):
     put_zeros(data_of(out), rest * itemsize)
     # NumPy's loop adds a number to itself where its first operand and its result do not move.
     is_last = last == ndim_of(x) or rest == 1
-    put_integer(block, _COUNT, terms if is_last else rest)
-    put_integer(block, _STEPS, 0 if is_last else itemsize)
-    put_integer(block, _STEPS + 1, itemsize)
-    put_integer(block, _STEPS + 2, 0 if is_last else itemsize)
+    put_integer(scratch, _COUNT, terms if is_last else rest)
+    put_integer(scratch, _STEPS, 0 if is_last else itemsize)
+    put_integer(scratch, _STEPS + 1, itemsize)
+    put_integer(scratch, _STEPS + 2, 0 if is_last else itemsize)
     for i in range(rest if is_last else terms):
         target = data_of(out) + (i * itemsize if is_last else 0)
-        put_integer(block, 0, target)
-        put_integer(block, 1, data_of(x) + i * itemsize * (terms if is_last else rest))
-        put_integer(block, 2, target)
-        call_loop(loop, block, block + 8 * _COUNT, block + 8 * _STEPS, extra)
+        put_integer(scratch, 0, target)
+        put_integer(scratch, 1, data_of(x) + i * itemsize * (terms if is_last else rest))
+        put_integer(scratch, 2, target)
+        call_loop(loop, scratch, scratch + 8 * _COUNT, scratch + 8 * _STEPS, extra)
     return out
 
 
@@ -319,9 +319,9 @@ _CHOICE = Words("; array none hold new_like most bools float32 float64 int64")
 
 
 @compiler.inline
-def _choose(block, size, x_moves, y_moves, like):
-    mask = pointer(block, 0, np.uint8(0))
-    x, y, out = pointer(block, 1, like), pointer(block, 2, like), pointer(block, 3, like)
+def _choose(scratch, size, x_moves, y_moves, like):
+    mask = pointer(scratch, 0, np.uint8(0))
+    x, y, out = pointer(scratch, 1, like), pointer(scratch, 2, like), pointer(scratch, 3, like)
     if x_moves and y_moves:
         for i in range(size):
             put_number(out, i, number_at(x, i) if number_at(mask, i) else number_at(y, i))
@@ -339,11 +339,11 @@ def _choose(block, size, x_moves, y_moves, like):
             put_number(out, i, first if number_at(mask, i) else other)
 
 
-def _choose_directly(me, args, count):
-    # args: a mask; two arrays of its shape and of one dtype, or of one number.
+def _choose_directly(me, objects, count):
+    # objects: a mask; two arrays of its shape and of one dtype, or of one number.
     table = data_of(me)
     array, none = integer(table, _CHOICE.array), integer(table, _CHOICE.none)
-    mask, x, y = integer(args, 0), integer(args, 1), integer(args, 2)
+    mask, x, y = integer(objects, 0), integer(objects, 1), integer(objects, 2)
     is_taken = type_of(mask) == array and type_of(x) == array and type_of(y) == array
     size, kind = 0, 0
     if is_taken:
@@ -364,15 +364,15 @@ def _choose_directly(me, args, count):
     out = call_words(integer(table, _CHOICE.new_like), mask, _KEEP_ORDER, kind, 0)
     if out == 0:
         return out
-    block = _block()
-    put_integer(block, 0, data_of(mask))
-    put_integer(block, 1, data_of(x))
-    put_integer(block, 2, data_of(y))
-    put_integer(block, 3, data_of(out))
+    scratch = _block()
+    put_integer(scratch, 0, data_of(mask))
+    put_integer(scratch, 1, data_of(x))
+    put_integer(scratch, 2, data_of(y))
+    put_integer(scratch, 3, data_of(out))
     if kind == integer(table, _CHOICE.float32):
-        _choose(block, size, _size_of(x) == size, _size_of(y) == size, np.int32(0))
+        _choose(scratch, size, _size_of(x) == size, _size_of(y) == size, np.int32(0))
     else:
-        _choose(block, size, _size_of(x) == size, _size_of(y) == size, np.int64(0))
+        _choose(scratch, size, _size_of(x) == size, _size_of(y) == size, np.int64(0))
     return out
 
 

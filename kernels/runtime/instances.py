@@ -22,8 +22,8 @@ _HEAD, _WIDTH = len(_TABLE), len(_SLOT)
 _CONSTANT, _ARGUMENT, _IS_GIVEN, _NEW, _CALLED = range(5)
 
 
-def _make_instance(me, args, count):
-    # me: an array of the words of a table; args: of the arguments; returns a new reference.
+def _make_instance(me, objects, count):
+    # me: an array of the words of a table; objects: of the arguments; returns a new reference.
     table = data_of(me)
     if count < integer(table, _TABLE.least) or count > integer(table, _TABLE.most):
         call_words(integer(table, _TABLE.fail), integer(table, _TABLE.error), integer(table, _TABLE.text), 0, 0)
@@ -36,7 +36,7 @@ def _make_instance(me, args, count):
         row = _HEAD + i * _WIDTH
         source, value = integer(table, row + _SLOT.source), integer(table, row + _SLOT.value)
         if source in (_ARGUMENT, _IS_GIVEN):
-            found = integer(args, value) if value < count else none
+            found = integer(objects, value) if value < count else none
             if source == _IS_GIVEN:
                 found = integer(table, _TABLE.false) if found == none else integer(table, _TABLE.true)
             value = found

@@ -51,6 +51,11 @@ PROGRAMS = {
         r"2 trials in .*\nbest: .*\n.*: test accuracy [5-9]\d\.\d\d%",
         "optuna sklearn",
     ),
+    "int8_accuracy": (
+        "--seeds 1 --only diabetes",
+        r"float32 \| 17\.\d+ .*\n.*int8 \| 1[78]\.\d+ .*\n.*weights by row \| 1[78]\.\d+ .*\n.*batch by row \| 1[78]\.",
+        "sklearn",
+    ),
     "onnx_round_trip": (
         "--epochs 2 --file d.onnx",
         r"trained: .* 9\d\.\d\d%\n(ONNX Runtime: .* \d\.\de-0[5-7]|.* pip install.*)\n"

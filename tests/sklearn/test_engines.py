@@ -83,7 +83,9 @@ def test_ensemble(importable):
 
 
 def test_dask(expected, importable):
-    distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install 'dask[distributed]'")
+    # Not the folder of tests of that name.
+    pytest.importorskip("dask", reason="Dask is not installed: pip install 'dask[distributed]'")
+    distributed = pytest.importorskip("distributed")
     options = {"n_workers": 2, "dashboard_address": None, "worker_dashboard_address": None}
     with distributed.LocalCluster(threads_per_worker=1, **options) as cluster, distributed.Client(cluster) as client:
         # A worker is told to use one thread for each task that it runs at once.

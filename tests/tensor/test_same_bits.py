@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import random
 from collections.abc import Callable, Iterator
@@ -20,11 +21,18 @@ SHAPES = [(), (1,), (4,), (3, 4), (3, 1), (1, 4), (2, 3, 4), (5,), (0, 4)]
 NUMBERS = (0.5, -2, 3, 1e-8, 1e30, 0, float("inf"), True)
 
 
+@functools.cache
+def _found() -> list[Any]:
+    """Everything that calls loops directly."""
+    found = [o for o in gc.get_objects() if type(o) in (Direct, direct_loops._AtFirstCall)]
+    assert len(found) > 20
+    return found
+
+
 @contextmanager
 def by_numpy() -> Iterator[None]:
     """A block in which no loop is called directly."""
-    before = [(o, o.call) for o in gc.get_objects() if isinstance(o, Direct | direct_loops._AtFirstCall)]
-    assert len(before) > 20
+    before = [(o, o.call) for o in _found()]
     try:
         for o, _ in before:
             o.call = direct_loops._ask_numpy

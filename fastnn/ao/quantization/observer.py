@@ -205,8 +205,8 @@ class PerChannelMinMaxObserver(_RangeObserver):
                  **options: Any) -> None:  # fmt: skip
         super().__init__(dtype, qscheme, *args, **options)
         self.ch_axis = ch_axis
-        self.register_buffer("min_val", _wrap(np.empty(0, np.float32)))
-        self.register_buffer("max_val", _wrap(np.empty(0, np.float32)))
+        self.register_buffer("min_val", _wrap(np.zeros(0, np.float32)))
+        self.register_buffer("max_val", _wrap(np.zeros(0, np.float32)))
 
     def forward(self, x_orig: Tensor) -> Tensor:
         """The argument itself."""

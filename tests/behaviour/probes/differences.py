@@ -13,7 +13,7 @@ ROUNDING = (
 )
 # Probes that PyTorch answers in two ways: its rule at NaN depends on whether a vector of the processor is full. fastnn
 # has the recorded way on all processors.
-BY_PROCESSOR = (r"gradient\(lambda t: F\.(celu|elu|hardswish)\(t\), edges\)",)
+BY_PROCESSOR = (r"gradient\(lambda t: F\.(celu|elu|selu|hardswish)\(t\), edges\)",)
 DIFFERENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     # -- Missing features
     (
