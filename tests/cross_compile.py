@@ -410,6 +410,8 @@ class Look:
         return call
 
     def entries(self) -> dict[str, Any]:
+        # Some are in modules that are loaded at their first use.
+        import_kernels()
         return {value.function.__name__: value for value in values_of(self.compiler.Entry)}
 
     def compile_kernels(self) -> None:

@@ -589,7 +589,7 @@ def test_labels_that_an_output_writes_over_are_refused():
     dx = memory[4:12].view(np.float64).reshape(2, 4)
     with pytest.raises(ValueError, match="dx must have memory of its own"):
         kernels.multilabel_margin(losses, dx, x, labels)
-    with pytest.raises(ValueError, match="losses must not overlap"):
+    with pytest.raises(ValueError, match="losses must have memory of its own"):
         kernels.multilabel_margin(x[0, :2], np.empty((2, 4)), x, labels)
     assert not memory.any()
 
