@@ -160,8 +160,11 @@ def int8_range(ranges: np.ndarray, x: np.ndarray) -> None:
 
 @both
 def steps_of(depth: int) -> int:
-    """The groups of numbers along the depth, an even number, for Python and compiled code."""
-    return -(-depth // (2 * GROUP)) * 2
+    """The groups of numbers along the depth, an even number from 2 on, for Python and compiled code.
+
+    The tile's loop has at least one round: a depth of 0 has zeros.
+    """
+    return max(1, -(-depth // (2 * GROUP))) * 2
 
 
 class PackedWeight(NamedTuple):
@@ -363,7 +366,7 @@ def int8_linear(
         check_output("found", found, FLOAT32, (units, 2))
     if not y.size:
         return
-    pitch = -(-depth // 64) * 64
+    pitch = max(1, -(-depth // 64)) * 64
     parts = 1
     if rows > 1 or weight.nbytes > _BYTES_ALONE:
         parts = min(chunks_for(2.0 * rows * columns * depth / _SPEED), units)

@@ -22,6 +22,7 @@ from scipy import special
 
 from fastnn.kernels import int8_linear, int8_range
 from fastnn.kernels.llvm import int8_tile
+from fastnn.kernels.llvm.simd import has_fma
 from fastnn.kernels.matmul import int8
 from fastnn.kernels.matmul.fusion import fuse_int8_ranges
 from fastnn.kernels.matmul.int8 import MOST_DEPTH, PackedWeight, int8_units, pack_int8, product_units
@@ -60,17 +61,23 @@ def quantization(low: float, high: float) -> tuple[np.float32, int]:
     return np.float32(step), int(np.rint(min(max(zero, 0.0), 127.0)))
 
 
+def times_plus(a: Any, b: Any, c: Any) -> np.ndarray:
+    """``a * b + c`` in float32: with one rounding if the CPU has such an instruction, otherwise with two."""
+    if has_fma():
+        return (np.asarray(a, np.float64) * np.asarray(b, np.float64) + np.asarray(c, np.float64)).astype(np.float32)
+    return np.asarray(a, np.float32) * np.asarray(b, np.float32) + np.asarray(c, np.float32)
+
+
 def naive(x: Any, weight: Any, scale: Any, bias: Any, by_rows: bool) -> np.ndarray:
     """The product with whole numbers of any size; rounded to float32 at the same places as the kernel."""
     out = np.zeros((len(x), len(weight)), np.float32)
     for i, row in enumerate(x):
         numbers = row if by_rows else x
         step, zero = quantization(numbers.min(initial=0), numbers.max(initial=0))
-        exact = row.astype(np.float64) * np.float64(np.float32(1) / step) + zero
-        integers = np.clip(np.rint(exact.astype(np.float32)), 0, 128).astype(np.int64) - zero
+        inverse = np.float32(1) / step
+        integers = np.clip(np.rint(times_plus(row, inverse, zero)), 0, 128).astype(np.int64) - zero
         sums = (integers @ weight.T.astype(np.int64)).astype(np.float32)
-        # One rounding for the product and the sum.
-        out[i] = sums.astype(np.float64) * (step * np.asarray(scale, np.float32)).astype(np.float64) + bias
+        out[i] = times_plus(sums, step * np.asarray(scale, np.float32), bias)
     return out
 
 
