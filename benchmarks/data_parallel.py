@@ -35,7 +35,7 @@ def _child(library: str, is_wrapped: bool) -> None:
     if library == "torch":
         import torch
     else:
-        import fastnn as torch  # type: ignore[no-redef]
+        import fastnn as torch  # type: ignore[no-redef]  # the peer is chosen above
     dist, nn = torch.distributed, torch.nn
     torch.set_num_threads(1)
     rank = 0

@@ -83,7 +83,7 @@ class _Batches(threading.local):
 
 running = _Batches()
 # From the first use of bfloat16 or autocast on: what calls an operation; see `low_precision`.
-lowered: list[Callable[..., Any]] = []
+converters: list[Callable[..., Any]] = []
 # What else changes with the first instance: modules, which this file does not know.
 on_activation: list[Callable[[], None]] = []
 
@@ -247,11 +247,11 @@ def _call(func: Any, args: Any, kwargs: Any, asked: list[Any]) -> Any:
     )
 
 
-def lowering(original: Callable[..., Any], name: str) -> Callable[..., Any]:
+def converting(original: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The function, with its tensors in other dtypes where bfloat16 or autocast ask for that."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        return lowered[0](original, name, args, kwargs) if lowered else original(*args, **kwargs)
+        return converters[0](original, name, args, kwargs) if converters else original(*args, **kwargs)
 
     return run
 
@@ -261,7 +261,7 @@ def _entry(original: Callable[..., Any], func: Any, name: str = "") -> Callable[
     state, known, entered = _state, _asks, _entered
     plain, is_native = original, not name
     if name:
-        original = lowering(plain, name)
+        original = converting(plain, name)
 
     def run(args: Any, kwargs: Any) -> Any:
         if entered and in_mode():
@@ -271,7 +271,7 @@ def _entry(original: Callable[..., Any], func: Any, name: str = "") -> Callable[
                 break
         else:
             if not kwargs and not saving_on:
-                return plain(*args) if is_native or not lowered else lowered[0](plain, name, args, kwargs)
+                return plain(*args) if is_native or not converters else converters[0](plain, name, args, kwargs)
         if not getattr(state, "off", False):
             asked = _asked(args, kwargs)
             if asked:
@@ -286,7 +286,7 @@ def _entry(original: Callable[..., Any], func: Any, name: str = "") -> Callable[
 def _operator_entry(original: Callable[..., Any], func: Any, own: Any, name: str) -> Callable[[Any, Any], Any]:
     state, known, entered = _state, _asks, _entered
     plain = original
-    original = lowering(plain, name)
+    original = converting(plain, name)
 
     def run(args: Any, kwargs: Any) -> Any:
         if entered and in_mode():
@@ -297,7 +297,7 @@ def _operator_entry(original: Callable[..., Any], func: Any, own: Any, name: str
         else:
             if saving_on and saving.pairs:
                 return saving_on[0](original, args, {})
-            return lowered[0](plain, name, args, {}) if lowered else plain(*args)
+            return converters[0](plain, name, args, {}) if converters else plain(*args)
         if not getattr(state, "off", False):
             asked = _asked(args, kwargs)
             if asked:
@@ -366,11 +366,11 @@ def found(args: Any, kwargs: Any) -> bool:
     return True
 
 
-def lower_with(call: Callable[..., Any]) -> bool:
+def convert_with(call: Callable[..., Any]) -> bool:
     """From now on operations are called by ``call``, which converts their tensors. False if they are already."""
-    if lowered:
+    if converters:
         return False
-    lowered.append(call)
+    converters.append(call)
     _activate_for_good()
     return True
 

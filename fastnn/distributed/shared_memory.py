@@ -118,7 +118,7 @@ def _row_bytes(size: int, dtype: np.dtype) -> int:
 
 
 def _open_new(length: int) -> tuple[int, str]:
-    """A new file of this many bytes, all of which the system has set aside."""
+    """A new file of this many bytes; the system has reserved the room for them."""
     for folder in ("/dev/shm", tempfile.gettempdir()):
         try:
             file, path = tempfile.mkstemp(prefix="fastnn-", dir=folder)

@@ -13,7 +13,7 @@ writes = [0]
 
 
 class AllNames:
-    """Contains every name: for a module of which any attribute may be read."""
+    """Contains every name: for a module whose attributes may all be read."""
 
     def __contains__(self, name: object) -> bool:
         return True

@@ -13,10 +13,10 @@ from fastnn._tensor.torch_function import (
     as_kind,
     asks,
     change,
+    converters,
+    converting,
     in_mode,
     is_off,
-    lowered,
-    lowering,
     on_activation,
     running,
 )
@@ -49,7 +49,7 @@ def _call(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
             # A recording has no hooks on saved tensors.
             with without_recordings():
                 return run(args, kwargs)
-        if lowered and _is_low(args):
+        if converters and _is_low(args):
             model = args[0]
             if EVERYWHERE or model._has_hooks():
                 return original(*args, **kwargs)
@@ -88,7 +88,7 @@ def _is_low(args: Any) -> bool:
 
 def _with_saved_hooks(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     """A function that computes what a layer returns: its saved tensors go through the hooks that are on."""
-    original = lowering(original, original.__name__)
+    original = converting(original, original.__name__)
 
     def run(args: Any, kwargs: Any) -> Any:
         if saving_on and saving.pairs:
@@ -99,8 +99,8 @@ def _with_saved_hooks(original: Callable[..., Any]) -> Callable[[Any, Any], Any]
 
 
 def _with_lowering(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    lowered_form = lowering(original, original.__name__)
-    return lambda args, kwargs: lowered_form(*args, **kwargs)
+    converting_form = converting(original, original.__name__)
+    return lambda args, kwargs: converting_form(*args, **kwargs)
 
 
 def _change_modules() -> None:

@@ -422,18 +422,22 @@ def pieces(x: Tensor, factors: np.ndarray, reads_result: bool = False) -> Tensor
 Derivative = Callable[[Tensor, Any], Tensor]
 
 
+def _by_numpy(function: ArrayMap, x: np.ndarray) -> np.ndarray:
+    """``function(x)`` as an array, without NumPy's warnings."""
+    try:
+        result = (quiet if active else run_quiet)(function, x)
+    except RuntimeError:
+        result = quiet(function, x)
+    return result if type(result) is _ndarray else np.asarray(result)
+
+
 def of_operand(
     name: str, x: Tensor, function: ArrayMap, derivative: Derivative, direct: Direct | None = None
 ) -> Tensor:
     """``function(x)``, which ``direct`` computes for small arrays; the derivative reads x."""
     result = None if direct is None or active else direct.call(x._data)
     if result is None:
-        try:
-            result = (quiet if active else run_quiet)(function, x._data)
-        except RuntimeError:
-            result = quiet(function, x._data)
-        if type(result) is not _ndarray:
-            result = np.asarray(result)
+        result = _by_numpy(function, x._data)
     if not (_mode.enabled and _recorded(x)):
         return TENSORS.make(result)
     return _wrap(result, _OperandNode(name, x, derivative))
@@ -462,12 +466,7 @@ def of_result(
     """``function(x)``, which ``direct`` computes for small arrays; the derivative reads the result."""
     result = None if direct is None or active else direct.call(x._data)
     if result is None:
-        try:
-            result = (quiet if active else run_quiet)(function, x._data)
-        except RuntimeError:
-            result = quiet(function, x._data)
-        if type(result) is not _ndarray:
-            result = np.asarray(result)
+        result = _by_numpy(function, x._data)
     if not (_mode.enabled and _recorded(x)):
         return TENSORS.make(result)
     node = _ResultNode(name, x, False)
@@ -821,7 +820,7 @@ _NUMBER_NODES = Maker(
 
 
 def _number_node(name: str, operand: Tensor, partial: Partial, x: Any, y: Any) -> Node:
-    """The node of a function of x and y, one of which is the tensor ``operand`` and the other a number."""
+    """The node of a function of the tensor ``operand`` and a number, in either order."""
     # As in PyTorch the number counts as saved if the derivative reads it.
     if operand is x:
         is_read, keeps = partial.reads_x, partial.reads_y

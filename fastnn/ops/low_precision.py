@@ -95,7 +95,7 @@ def call(original: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any
 
 
 def _computed(original: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any:
-    """An operation of which some tensors, or the result, are bfloat16."""
+    """An operation with bfloat16 tensors, or with a bfloat16 result."""
     capture_state.stop("bfloat16 is computed outside the kernels")
     kwargs = dict(kwargs)
     out, kind = kwargs.pop("out", None), kwargs.get("dtype")
@@ -283,7 +283,7 @@ def _cast(t: Tensor, target: dtype) -> Tensor:
 
 def activate() -> None:
     """Make operations call :func:`call`, until the end of the program."""
-    if torch_function.lower_with(call):
+    if torch_function.convert_with(call):
         # Distributions call these by names that are not PyTorch's public ones.
         draws: tuple[Any, ...] = (gamma._standard_gamma, gamma._sample_dirichlet)
         for function in draws:

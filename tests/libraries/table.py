@@ -73,7 +73,7 @@ LIBRARIES = (
         version="1.15.0",
         trains="an MLP on the digits with accumulated gradients, a schedule, clipping, saved and resumed",
         dependencies=(*HUB, "psutil==7.2.2", "safetensors==0.8.0"),
-        missing="several processes; mixed precision computes in float32; models on the device meta",
+        missing="several processes; mixed precision was not tried; models on the device meta",
     ),
     Library(
         name="captum",
@@ -120,7 +120,7 @@ LIBRARIES = (
         version="2.6.6",
         trains="an MLP on the digits with Fabric, and an autoencoder with the Trainer and a CSV logger",
         dependencies=LIGHTNING,
-        missing="several processes; bfloat16-true; layers called in init_module()",
+        missing="several processes; bfloat16-true was not tried; layers called in init_module()",
     ),
     Library(
         name="nflows",
@@ -151,7 +151,7 @@ LIBRARIES = (
         version="2.6.6",
         trains="an MLP on the digits: Trainer with checkpoints, early stopping, clipping, accumulation and resuming",
         dependencies=LIGHTNING,
-        missing="several processes; bfloat16-true; mixed precision computes in float32",
+        missing="several processes; bfloat16-true was not tried; mixed precision was not tried",
     ),
     Library(
         name="pytorch-tabnet",
@@ -217,7 +217,7 @@ LIBRARIES = (
         version="1.9.0",
         trains="an MLP with metrics of classification and regression after each epoch",
         dependencies=("lightning-utilities==0.15.3",),
-        missing="bfloat16; metrics of clustering (sparse tensors); metrics of images and audio",
+        missing="bfloat16 was not tried; metrics of clustering (sparse tensors); metrics of images and audio",
     ),
     Library(
         name="torchsummary",
