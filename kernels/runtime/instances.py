@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.runtime.compiler import Words
-from fastnn.kernels.runtime.python_calls import call_words, put_field, python_address, python_function
+from fastnn.kernels.runtime.python_calls import call_words, keep_forever, put_field, python_address, python_function
 from fastnn.kernels.runtime.raw_memory import data_of, integer
 
 # The words of a table, and of each slot: its offset, where its value comes from, and the value or a position.
@@ -74,7 +74,7 @@ class Maker:
     ``make(...)`` returns an instance.
     """
 
-    __slots__ = ("_kept", "_kind", "_rows", "_table", "make")
+    __slots__ = ("_kind", "_rows", "_table", "make")
 
     def __init__(
         self, kind: type, arguments: tuple[str, ...], optional: int = 0, *, constants: dict[str, Any] | None = None,
@@ -97,7 +97,7 @@ class Maker:
         self._kind, self._table = kind, np.array(head + rows, np.int64)
         self._rows = {name: _HEAD + i * _WIDTH for i, (name, *_) in enumerate(sources)}
         # What the table has the addresses of.
-        self._kept = [message, kind, constants, new, called]
+        keep_forever(message, kind, constants, new, called)
         self.make: Callable[..., Any] = self._first_call
 
     def _first_call(self, *args: Any) -> Any:
@@ -111,8 +111,7 @@ class Maker:
         """Let a slot get the result of a function from now on; with None, a new instance of a class."""
         row = self._rows[name]
         value = new if function is None else function
-        if value not in self._kept:
-            self._kept.append(value)
+        keep_forever(value)
         # A class without arguments can be called, too, so that the two words fit together at any time.
         self._table[row + _SLOT.source] = _CALLED
         self._table[row + _SLOT.value] = id(value)

@@ -117,8 +117,10 @@ def _compiled(function: Callable[..., Any]) -> Any:
     return compiler.compile_callback(function, SIGNATURE)
 
 
-# What functions refer to by address.
-_kept: list[Any] = []
+def keep_forever(*objects: Any) -> None:
+    """Let objects live until the process ends: the interpreter frees modules in an order that nobody controls."""
+    for kept in objects:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
 
 
 def python_function(name: str, function: Callable[..., Any], table: np.ndarray) -> Callable[..., Any]:
@@ -132,6 +134,7 @@ def python_function(name: str, function: Callable[..., Any], table: np.ndarray) 
     method = _Method(name.encode(), _compiled(function).address, _FASTCALL, None)
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
-    _kept.append(method)
+    # Python reads the method, and may call the code, when it frees the function, as one of the last objects.
+    keep_forever(method, _compiled(function), table)
     made: Callable[..., Any] = make(ctypes.addressof(method), table, None)
     return made
