@@ -332,8 +332,14 @@ def _template(count: int) -> types.CodeType:
     return entry
 
 
-def change(function: types.FunctionType, make: Callable[[Callable[..., Any]], Any]) -> None:
-    """Give a function other code: ``make(original)`` returns a function of its arguments and options."""
+def change(function: types.FunctionType, make: Callable[[Callable[..., Any]], Any], *, is_kept: bool = True) -> None:
+    """Give a function other code: ``make(original)`` returns a function of its arguments and options.
+
+    Call it while operations look for subclasses.
+
+    Args:
+        is_kept: take the code away, and give it again, together with that of all operations.
+    """
     code = function.__code__
     original = types.FunctionType(
         code, function.__globals__, function.__name__, function.__defaults__, function.__closure__
@@ -346,7 +352,8 @@ def change(function: types.FunctionType, make: Callable[[Callable[..., Any]], An
     # `inspect.signature` reads the former one.
     function.__wrapped__ = original  # type: ignore[attr-defined]  # of functools.wraps
     function.__code__ = entry.replace(co_consts=constants, co_name=code.co_name, co_qualname=code.co_qualname)
-    _changed.append((function, "__code__", code, function.__code__))
+    if is_kept:
+        _changed.append((function, "__code__", code, function.__code__))
 
 
 def activate(cls: type) -> None:

@@ -399,7 +399,7 @@ class _Switch:
     def __init__(self, function: Any, make: Callable[[Callable[..., Any]], Any]) -> None:
         self.function, self.make = function, make
         self.before, self.wrapped = function.__code__, function.__dict__.get("__wrapped__")
-        torch_function.change(function, make)
+        torch_function.change(function, make, is_kept=False)
         self.now, self.original = function.__code__, function.__wrapped__
         self.off()
 
@@ -434,16 +434,20 @@ def _switches() -> list[_Switch]:
 def operations_told() -> Iterator[None]:
     """A block in which operations ask for the trace of their thread."""
     with _lock:
-        captures, switches = auto._switch["on"], _switches()
+        # The operations must not get other code meanwhile.
+        torch_function.activate_for_a_while()
+        captures = auto._switch["on"]
         auto._switch["on"] = False
         try:
+            switches = _switches()
             for switch in switches:
                 switch.on()
             yield
         finally:
-            for switch in switches:
+            for switch in _switches():
                 switch.off()
             auto._switch["on"] = captures
+            torch_function.release()
 
 
 @contextmanager

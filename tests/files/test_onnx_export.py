@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import inspect
 import io
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 import fastnn
 from fastnn import nn
+from fastnn._tensor import torch_function
 
 onnx = pytest.importorskip("onnx", reason="the package onnx is not installed")
 ort = pytest.importorskip("onnxruntime", reason="the package onnxruntime is not installed: it has no wheel here")
@@ -377,6 +380,29 @@ def test_names_and_dynamic_shapes():
     assert shapes(early.model_proto.graph.input) == [["first_dim_0", 4], ["second_dim_0", 4], [2]]
     found = early(*args, third)
     assert_equal(found[0].numpy(), (args[0] + args[1]).numpy())
+
+
+@pytest.mark.parametrize("order", ["evi", "evivev", "vieivie", "eievev"])
+def test_exports_leave_other_changes_of_operations(order):
+    """Exports, vmap and an idle time of vmap in turns: each replaces the code of operations."""
+    model = mlp()
+
+    def export():
+        graph = fastnn.onnx.export(model, (x(5, 4),)).model_proto.graph
+        assert [i.name for i in graph.input] == ["input"]
+        assert [n.op_type for n in graph.node] == ["Gemm", "Relu", "Gemm"]
+
+    def batch():
+        assert fastnn.vmap(lambda a: a * 2)(fastnn.ones(2)).tolist() == [2.0, 2.0]
+
+    def collect():
+        for i in range(torch_function._PATIENCE + 1):
+            gc.collect(0)
+
+    for letter in order:
+        {"e": export, "v": batch, "i": collect}[letter]()
+    assert fastnn.vmap(fastnn.sin)(fastnn.zeros(2)).tolist() == [0.0, 0.0]
+    assert list(inspect.signature(fastnn.nn.Sequential.forward).parameters) == ["self", "input"]
 
 
 def test_parameters():
