@@ -8,12 +8,11 @@ import importlib.util
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Early, started
+from helpers import started
 
 import fastnn
 
@@ -57,30 +56,25 @@ def pytest_collection_modifyitems() -> None:
 # With at least this many tests the kernels are compiled ahead: fewer tests do not need all of them.
 _MANY = 3000
 _ahead: list[subprocess.Popen[bytes]] = []
-_executor = ThreadPoolExecutor(1)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     # As `fastnn run`: the graphs of tests are freed without the collector.
     first, *others = gc.get_threshold()
     gc.set_threshold(10 * first, *others)
-    if len(session.items) < _MANY or session.config.option.collectonly or (os.cpu_count() or 1) < 2:
+    # The first of the processes that run the tests, or the only one.
+    is_first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+    is_many = len(session.items) >= _MANY and not session.config.option.collectonly
+    if not is_first or not is_many or (os.cpu_count() or 1) < 2:
         return
     command = [sys.executable, str(Path(__file__).with_name("compile_ahead.py"))]
     paths = [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     variables = {**os.environ, "FASTNN_QUIET": "1", "PYTHONPATH": os.pathsep.join(paths)}
-    compiling = subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _ahead.append(compiling)
-    # One after the other, when the kernels are compiled.
-    _executor.submit(compiling.wait)
-    modules = {item.module.__name__ for item in session.items if isinstance(item, pytest.Function)}
-    for early in Early.all:
-        if early.module in modules:
-            early.submit(_executor)
+    output = subprocess.DEVNULL
+    _ahead.append(subprocess.Popen(command, env=variables, stdout=output, stderr=output))
 
 
 def pytest_sessionfinish() -> None:
-    _executor.shutdown(wait=False, cancel_futures=True)
     for process in (*_ahead, *started):
         process.kill()
         process.wait()

@@ -10,12 +10,10 @@ import platform
 import re
 import subprocess
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,8 +193,8 @@ def start_python(code: str, *options: str, **environment: str) -> subprocess.Pop
     """A new Python process that runs ``code``."""
     # It compiles for the same CPU as this process.
     kept = "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"
-    given = getattr(_here, "environment", os.environ)
-    variables = {key: value for key, value in given.items() if key in kept or not key.startswith(("NUMBA_", "FASTNN_"))}
+    others = "NUMBA_", "FASTNN_"
+    variables = {key: value for key, value in os.environ.items() if key in kept or not key.startswith(others)}
     process = subprocess.Popen(
         [sys.executable, *options, "-c", code],
         env=variables | {"FASTNN_QUIET": "1"} | environment,
@@ -208,8 +206,6 @@ def start_python(code: str, *options: str, **environment: str) -> subprocess.Pop
 
 # Processes that may still run at the end of the session.
 started: weakref.WeakSet[subprocess.Popen] = weakref.WeakSet()
-# By thread: the environment of its processes, where it is not the one of now.
-_here = threading.local()
 
 
 def output_of(process: subprocess.Popen, seconds: float = 180) -> str:
@@ -225,38 +221,6 @@ def output_of(process: subprocess.Popen, seconds: float = 180) -> str:
 def run_python(code: str, *options: str, **environment: str) -> str:
     """Run ``code`` in a new Python process and return its output."""
     return output_of(start_python(code, *options, **environment))
-
-
-class Early:
-    """A process that a whole run starts long before the test that waits for it: on the core that pytest leaves idle.
-
-    Args:
-        module: the name of the module of tests.
-        run: starts the process and returns its output.
-    """
-
-    all: ClassVar[list[Early]] = []
-
-    def __init__(self, module: str, run: Callable[[], str]) -> None:
-        self.module, self._run = module, run
-        self._future: Future[str] | None = None
-        Early.all.append(self)
-
-    def submit(self, executor: ThreadPoolExecutor) -> None:
-        """Let the executor run it, in the environment of now: tests change it for a while."""
-        environment = dict(os.environ)
-
-        def run() -> str:
-            _here.environment = environment
-            return self._run()
-
-        self._future = executor.submit(run)
-
-    def output(self) -> str:
-        """The output; the process starts now if it has not started."""
-        if self._future is None or self._future.cancel():
-            return self._run()
-        return self._future.result()
 
 
 # --------------------------------------------------------------------------------------------

@@ -74,7 +74,8 @@ def _keep(code: types.CodeType, tree: Tree) -> Tree:
 
 
 def _reason(file: str, read: list[str]) -> str:
-    if read:
+    # The text of `python -c` has the same name as that of other strings.
+    if read and read[0] != "<string>":
         return (
             f"as {read[0]} does not contain the code that runs: reload the module if the file was edited, or keep "
             "it from import hooks that rewrite code"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import types
 from collections import OrderedDict
 from collections.abc import Callable
@@ -210,7 +211,11 @@ def test_what_is_not_read_may_change() -> None:
     assert step._programs == programs
 
 
-def test_a_value_that_changes_at_every_step() -> None:
+def test_a_value_that_changes_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A capture takes ten seconds, and one passes until the value changes.
+    seconds = itertools.accumulate(itertools.cycle([1, 10, 1]))
+    clock = types.SimpleNamespace(perf_counter=lambda: next(seconds))
+    monkeypatch.setattr(fastnn.capture.step, "time", clock)
     step, run = step_of(smoothed(lambda: SETTINGS["amount"]))
     for k in range(40):
         SETTINGS["amount"] = k / 40

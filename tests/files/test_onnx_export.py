@@ -396,7 +396,7 @@ def test_exports_leave_other_changes_of_operations(order):
         assert fastnn.vmap(lambda a: a * 2)(fastnn.ones(2)).tolist() == [2.0, 2.0]
 
     def collect():
-        for i in range(torch_function._PATIENCE + 1):
+        for _ in range(torch_function._PATIENCE + 1):
             gc.collect(0)
 
     for letter in order:

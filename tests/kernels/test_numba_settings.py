@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import Early, output_of, run_python, start_python
+from helpers import output_of, run_python, start_python
 from numba import njit
 from numba.core import config, registry
 
@@ -101,14 +101,10 @@ print(hasattr(njit(lambda: 0), "py_func"))
 """
 
 
-_WITH_JIT = Early(__name__, lambda: run_python(LAYERS))
-_WITHOUT_JIT = Early(__name__, lambda: run_python(LAYERS, NUMBA_DISABLE_JIT="1"))
-
-
 def test_disable_jit_leaves_the_numbers_and_the_users_functions_alone():
-    bits, is_compiled = _WITH_JIT.output().split()
+    bits, is_compiled = run_python(LAYERS).split()
     assert is_compiled == "True"
-    assert _WITHOUT_JIT.output().split() == [bits, "False"]
+    assert run_python(LAYERS, NUMBA_DISABLE_JIT="1").split() == [bits, "False"]
 
 
 def test_kernels_are_compiled_with_disable_jit(tmp_path):

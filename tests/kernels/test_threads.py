@@ -1,9 +1,8 @@
 """Threads, Python's and the pool's, forks and other CPUs, each in a process of its own."""
 
-import functools
 
 import pytest
-from helpers import IS_X86, Early, run_python
+from helpers import IS_X86, run_python
 
 from fastnn.kernels.llvm import simd
 
@@ -188,16 +187,8 @@ def _on(cpu):
     return run_python(OTHER_CPU, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")
 
 
-# Processes configured for another CPU: each compiles everything again.
-_ON_OTHER_CPUS = {
-    cpu: Early(__name__, functools.partial(_on, cpu))
-    for cpu, vector_bytes, _ in OTHER_CPUS
-    if IS_X86 and simd.vector_bytes() >= vector_bytes
-}
-
-
 @pytest.mark.parametrize(("cpu", "vector_bytes", "fma"), OTHER_CPUS)
 def test_other_cpus(cpu, vector_bytes, fma):
-    if cpu not in _ON_OTHER_CPUS:
+    if not IS_X86 or simd.vector_bytes() < vector_bytes:
         pytest.skip(f"this CPU cannot run the code of {cpu}")
-    assert _ON_OTHER_CPUS[cpu].output().split() == [str(vector_bytes), str(fma)]
+    assert _on(cpu).split() == [str(vector_bytes), str(fma)]

@@ -440,6 +440,7 @@ test_gather = suite.benchmarks_of("gather", ("numpy", "fastnn", "torch"))
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-c", os.devnull, "-k", "64x784",
          "--benchmark-json=found.json", "test_inner.py"],
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "1 failed, 1 passed, 1 skipped" in run.stdout, run.stdout + run.stderr
