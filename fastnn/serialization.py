@@ -148,7 +148,8 @@ def load(
     The formats are zip checkpoints and those of PyTorch before 1.6. Tensors of other devices are loaded to the CPU.
 
     ``weights_only=False`` loads objects of any class that can be imported, as ``pickle.load`` does. **A file can then
-    run any code**, so use it only for files that you trust. A whole module saved by PyTorch cannot be loaded.
+    run any code**, so use it only for files that you trust. Other files may need 64 times their size and 2 MB of memory at
+    most, which only compressed checkpoints of zeros and the like exceed. A whole module saved by PyTorch cannot be loaded.
     ``fastnn.serialization.add_safe_globals`` allows single classes with ``weights_only=True``.
 
     Args:
@@ -192,7 +193,7 @@ def load(
             if head != _ZIP_MAGIC:
                 return _load_legacy(watched, make, make.func is pickles.Reader)
             with zipfile.ZipFile(watched) as archive:
-                return _load_zip(archive, _Budget(watched), make)
+                return _load_zip(archive, _Records(watched, is_trusted=make.func is not pickles.Reader), make)
         except (pickle.UnpicklingError, RuntimeError, MemoryError, Warning):
             raise
         except pickles.Raised as raised:
@@ -210,8 +211,8 @@ def load(
         raise theirs
 
 
-# A reader of pickles, from a file and a function that finds storages.
-_MakeReader: TypeAlias = Callable[[Any, pickles.FindStorage], Any]
+# A reader of pickles, from a file, a function that finds storages, and a budget.
+_MakeReader: TypeAlias = Callable[[Any, pickles.FindStorage, pickles.Budget], Any]
 
 
 def _weights_only(given: bool | None, pickle_module: Any) -> bool:
@@ -286,18 +287,30 @@ def _check_location(location: Any) -> None:
 _DEFLATE = 1032
 
 
-class _Budget:
+def _size_of(file: Any) -> int:
+    """The bytes from the place of a file to its end."""
+    here = file.tell()
+    file.seek(0, os.SEEK_END)
+    end = file.tell()
+    file.seek(here)
+    return int(end - here)
+
+
+class _Records:
     """The bytes of a file that records may still claim: a damaged archive may claim any size, or the same bytes twice.
 
     Args:
         file: the archive.
+        is_trusted: whether compressed records may have as many bytes as the format can hold.
     """
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, is_trusted: bool) -> None:
         here = file.tell()
-        file.seek(0, os.SEEK_END)
-        self._left = file.tell()
+        file.seek(0)
+        self._left = _size_of(file)
         file.seek(here)
+        self._is_trusted = is_trusted
+        self.budget = pickles.Budget(self._left)
 
     def spend(self, info: zipfile.ZipInfo) -> zipfile.ZipInfo:
         """Count a record that is about to be read; DamagedFile if the archive cannot hold it."""
@@ -308,6 +321,8 @@ class _Budget:
                 f"record {info.filename} has {info.file_size} bytes ({info.compress_size} in the archive), more than "
                 "the archive can hold"
             )
+        if not self._is_trusted:
+            self.budget.spend(info.file_size)
         return info
 
 
@@ -326,12 +341,12 @@ def _folder_of(archive: zipfile.ZipFile) -> str:
     return folder
 
 
-def _load_zip(archive: zipfile.ZipFile, budget: _Budget, make: _MakeReader) -> Any:
+def _load_zip(archive: zipfile.ZipFile, records: _Records, make: _MakeReader) -> Any:
     names = set(archive.namelist())
     folder = _folder_of(archive)
 
     def record_of(name: str) -> bytes:
-        return archive.read(budget.spend(archive.getinfo(f"{folder}{name}")))
+        return archive.read(records.spend(archive.getinfo(f"{folder}{name}")))
 
     order = record_of("byteorder").decode("latin1") if f"{folder}byteorder" in names else "little"
     if order not in ("little", "big"):
@@ -347,10 +362,10 @@ def _load_zip(archive: zipfile.ZipFile, budget: _Budget, make: _MakeReader) -> A
             raise pickles.DamagedFile(
                 f"record {name} has {info.file_size} bytes; {numel} elements of {kind} need {numel * kind.itemsize}"
             )
-        with archive.open(budget.spend(info)) as record:
+        with archive.open(records.spend(info)) as record:
             return _read(record, kind, numel, order)
 
-    return make(io.BytesIO(record_of("data.pkl")), storage).load()
+    return make(io.BytesIO(record_of("data.pkl")), storage, records.budget).load()
 
 
 def _read(file: Any, kind: np.dtype, numel: int, order: str) -> np.ndarray:
@@ -372,11 +387,7 @@ def _read(file: Any, kind: np.dtype, numel: int, order: str) -> np.ndarray:
 def _load_legacy(file: Any, make: _MakeReader, warns: bool) -> Any:
     """A checkpoint of PyTorch before 1.6: four pickles, the keys of the storages, and their contents."""
     arrays: dict[str, np.ndarray] = {}
-    start = file.tell()
-    file.seek(0, os.SEEK_END)
-    size = file.tell() - start
-    file.seek(start)
-    claimed = 0
+    size, claimed = _size_of(file), 0
 
     def storage(kind: np.dtype, key: str, numel: int) -> np.ndarray:
         nonlocal claimed
@@ -392,7 +403,7 @@ def _load_legacy(file: Any, make: _MakeReader, warns: bool) -> Any:
         return found
 
     def part() -> Any:
-        return pickles.Reader(file, storage, "utf-8", warns).load()
+        return pickles.Reader(file, storage, pickles.Budget(size), "utf-8", warns).load()
 
     try:
         magic = part()
@@ -406,7 +417,7 @@ def _load_legacy(file: Any, make: _MakeReader, warns: bool) -> Any:
         ) from error
     # The numbers follow the object, which is read twice: first to find their dtypes and sizes, then with them.
     here = file.tell()
-    make(file, storage).load()
+    make(file, storage, pickles.Budget(size)).load()
     for key in part():
         (count,) = struct.unpack("<q", file.read(8))
         array = arrays.get(str(key))
@@ -414,7 +425,7 @@ def _load_legacy(file: Any, make: _MakeReader, warns: bool) -> Any:
             raise pickles.DamagedFile(f"storage {key!r} has {count} elements in the file, not what tensors expect")
         array[...] = _read(file, array.dtype, count, order)
     file.seek(here)
-    return make(file, storage).load()
+    return make(file, storage, pickles.Budget(size)).load()
 
 
 # -- Names allowed by the user ----------------------------------------------------------------
@@ -497,7 +508,8 @@ def get_unsafe_globals_in_checkpoint(f: str | os.PathLike[str] | IO[bytes]) -> l
         if head != _ZIP_MAGIC:
             raise ValueError("Expected input to be a checkpoint returned by torch.save")
         with zipfile.ZipFile(opened) as archive:
-            pickled = archive.read(_Budget(opened).spend(archive.getinfo(f"{_folder_of(archive)}data.pkl")))
+            info = archive.getinfo(f"{_folder_of(archive)}data.pkl")
+            pickled = archive.read(_Records(opened, is_trusted=False).spend(info))
             return [name for name in _globals_of(pickled) if not pickles.is_safe(name)]
 
 

@@ -60,6 +60,32 @@ def damaged(message: str, cause: BaseException) -> DamagedFile:
     return (DamagedFile if kind is None else _damaged_by(kind))(message)
 
 
+class Budget:
+    """The memory that reading an untrusted file may take, about: a small multiple of the file's size.
+
+    A few bytes of a pickle can copy a container again and again, and a compressed record of zeros can have a thousand
+    times its size.
+
+    Args:
+        size: of the file, in bytes.
+    """
+
+    FREE, TIMES = 1 << 20, 48
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._left = self.FREE + self.TIMES * size
+
+    def spend(self, count: int) -> None:
+        """Count bytes that are about to be allocated; DamagedFile if they are too many."""
+        self._left -= count
+        if self._left < 0:
+            raise DamagedFile(
+                f"a file of {self._size} bytes needs more than {self.FREE + self.TIMES * self._size} bytes of memory, "
+                "the limit for files that are not trusted; weights_only=False has no limit"
+            )
+
+
 # For messages: not the whole of an object, whose text may be without an end in practice.
 _short = reprlib.repr
 _MISSING = ("complex32",)
@@ -92,7 +118,12 @@ def _tensor(array: np.ndarray) -> Tensor:
 
 
 def _rebuild_tensor(storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
-    return _strided(_checked(storage, Storage).array, offset, tuple(size), tuple(stride))
+    return _strided(_checked(storage, Storage).array, offset, _sizes(size), _sizes(stride))
+
+
+def _sizes(value: Any) -> tuple[Any, ...]:
+    # Not any iterable: a tensor that repeats one number may have any number of rows.
+    return tuple(_checked(value, (tuple, list)))
 
 
 def _rebuild_tensor_v2(
@@ -109,14 +140,14 @@ def _rebuild_tensor_v3(
     array = _checked(storage, Storage).array
     # Bytes other than 0 and 1 are invalid bools.
     array = array.view(np.uint8) != 0 if target == np.bool_ else array.view(target)
-    return _strided(array, offset, tuple(size), tuple(stride)).requires_grad_(requires_grad)
+    return _strided(array, offset, _sizes(size), _sizes(stride)).requires_grad_(requires_grad)
 
 
 def _rebuild_qtensor(
     storage: Storage, offset: int, size: Any, stride: Any, params: Any, requires_grad: bool, hooks: Any
 ) -> QuantizedTensor:
     scheme, *found = _checked(params, tuple)
-    integers = _strided(_checked(storage, Storage).array, offset, tuple(size), tuple(stride))._data
+    integers = _strided(_checked(storage, Storage).array, offset, _sizes(size), _sizes(stride))._data
     if integers.dtype not in BY_INTEGERS:
         raise UnpicklingError(f"a quantized tensor cannot have integers of {integers.dtype}")
     if scheme is per_tensor_affine and len(found) == 2:
@@ -179,12 +210,12 @@ def _dict_of(items: Any = ()) -> dict[Any, Any]:
 # A tuple that contains one tuple twice, which contains another twice, and so on, has its hash computed again and again:
 # sixty of them take longer than anybody waits, and Ctrl-C does not interrupt it.
 _MOST_PARTS = 10_000
+# What a part counts for: the hashes of all keys together take a few seconds for each megabyte of the file at most.
+_HASH = 16
 
 
-def _check_hash(key: Any) -> None:
-    """UnpicklingError for a key, or an element of a set, whose hash takes too long."""
-    if type(key) is not tuple:
-        return
+def _parts_of(key: tuple[Any, ...]) -> int:
+    """The parts of a key, or an element of a set; UnpicklingError if its hash takes too long."""
     left, parts = [key], 0
     while left:
         for part in left.pop():
@@ -193,26 +224,28 @@ def _check_hash(key: Any) -> None:
                 raise UnpicklingError(f"the pickle has a key of more than {_MOST_PARTS} parts")
             if type(part) is tuple:
                 left.append(part)
+    return parts
 
 
-def _check_items(kind: Any, args: Any) -> None:
+def _check_items(check_hash: Callable[[Any], None], kind: Any, args: Any) -> None:
     """The same for what makes a set or a dictionary from a sequence."""
     is_pairs = kind is collections.OrderedDict
     for items in args if kind in (set, collections.Counter, collections.OrderedDict) else ():
         for item in items if isinstance(items, (list, tuple)) else ():
-            _check_hash(item[0] if is_pairs and isinstance(item, (list, tuple)) and item else item)
+            check_hash(item[0] if is_pairs and isinstance(item, (list, tuple)) and item else item)
 
 
 def _size_of(sizes: Any) -> Size:
-    sizes = tuple(sizes)
+    sizes = _sizes(sizes)
     if any(type(n) is not int for n in sizes):
         raise UnpicklingError(f"a torch.Size of {_short(sizes)} is not possible: sizes are integers")
     return Size(sizes)
 
 
-def _checked(value: Any, kind: type) -> Any:
+def _checked(value: Any, kind: type | tuple[type, ...]) -> Any:
     if not isinstance(value, kind):
-        raise UnpicklingError(f"found {type(value).__name__} where {kind.__name__} belongs")
+        names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise UnpicklingError(f"found {type(value).__name__} where {names} belongs")
     return value
 
 
@@ -233,6 +266,31 @@ _CALLABLE: dict[str, Any] = {
     "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
     "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
 }
+# Bytes of the object that a call makes, of each element of a container, and of each character or byte of a text.
+_CALL, _ELEMENT, _CHARACTER = 512, 128, 4
+
+
+def _cost_of(function: Any, args: tuple[Any, ...]) -> int:
+    """The bytes that a call of an allowed function allocates, about; at least for what is large."""
+    if function is _rebuild_from_type and len(args) == 4 and isinstance(args[2], tuple):
+        function, args = args[0], args[2]
+    first = args[0] if args else None
+    if function is _bytes_of or function is _bytearray_of:
+        return _CALL + (_CHARACTER * len(first) if isinstance(first, (str, bytes, bytearray)) else 0)
+    if function is _rebuild_parameter:
+        # A parameter has memory of its own; a tensor may repeat one number.
+        return _CALL + (first.numel() * first._data.itemsize if isinstance(first, Tensor) else 0)
+    if function is _rebuild_tensor_v3:
+        return _CALL + (first.array.nbytes if isinstance(first, Storage) and dtypes.bool_ in args[6:7] else 0)
+    if function is _rebuild_qtensor:
+        params = args[4] if len(args) > 4 and isinstance(args[4], tuple) else ()
+        return _CALL + sum(16 * t.numel() for t in params if isinstance(t, Tensor))
+    if isinstance(first, Tensor):
+        # Each element of a tensor is a tensor.
+        return _CALL * (1 + first.numel())
+    return _CALL + (_ELEMENT * len(first) if isinstance(first, (list, tuple, dict, set, str, bytes, bytearray)) else 0)
+
+
 # Allowed names and their values; storage types are in `STORAGES`.
 _VALUES: dict[str, Any] = {
     "torch.Tensor": Tensor,
@@ -361,6 +419,16 @@ def is_safe(full: str) -> bool:
     return known or (module in ("torch", "torch.storage") and name in STORAGES)
 
 
+def _weighed(load: Callable[[Any], None], cost: int) -> Callable[[Any], None]:
+    """An instruction that counts for so many bytes."""
+
+    def load_weighed(reader: Reader) -> None:
+        reader._budget.spend(cost)
+        load(reader)
+
+    return load_weighed
+
+
 # Its stacks and instruction methods are in no stub.
 _Unpickler: Any = pickle._Unpickler
 
@@ -371,14 +439,18 @@ class Reader(_Unpickler):
     Args:
         file: contains the pickle; read up to its end and no further.
         storage: returns the array of a storage, from its NumPy dtype, its key and the number of elements.
+        budget: of the whole file.
         encoding: of the strings that Python 2 wrote.
         warns: warn of protocols that PyTorch does not read.
     """
 
     dispatch: ClassVar[dict[int, Any]] = {code: _Unpickler.dispatch[code] for code in _CODES}
 
-    def __init__(self, file: IO[bytes], storage: FindStorage, encoding: str, warns: bool = True) -> None:
+    def __init__(
+        self, file: IO[bytes], storage: FindStorage, budget: Budget, encoding: str, warns: bool = True
+    ) -> None:
         super().__init__(file, encoding=encoding)
+        self._budget = budget
         self._warns = warns
         self.persistent_load = _Storages(storage).load
         self._callable = [*_CALLABLE.values(), *safe_globals.values()]
@@ -433,7 +505,10 @@ class Reader(_Unpickler):
             function = _type_of if function is type else _dict_of
         elif not self._allows(function):
             raise UnpicklingError(f"the pickle calls {_short(function)}, which is not allowed")
-        _check_items(function, args)
+        if not isinstance(args, tuple):
+            raise UnpicklingError(f"the pickle calls {_short(function)} with {type(args).__name__}, expected a tuple")
+        self._budget.spend(_cost_of(function, args))
+        _check_items(self._check_hash, function, args)
         with self._calling(function):
             self.stack[-1] = function(*args)
 
@@ -453,20 +528,28 @@ class Reader(_Unpickler):
         # Other classes of the list would be made without a value.
         if kind not in (collections.OrderedDict, collections.Counter, *safe_globals.values()):
             raise UnpicklingError(f"the pickle makes an object of {_short(kind)}, which is not allowed")
+        self._budget.spend(_CALL)
         with self._calling(kind.__new__):
             self.append(kind.__new__(kind, *args))
 
     def load_build(self) -> None:
         state, made = self.stack[-1], self.stack[-2]
         kind = type(made)
+        self._budget.spend(_ELEMENT * len(state) if isinstance(state, dict) else 0)
         if kind is collections.OrderedDict:
             self.stack.pop()
             made.__dict__.update(_checked(state, dict))
-        elif self._allows(kind):
+        elif any(kind is allowed for allowed in safe_globals.values()):
             with self._calling(getattr(made, "__setstate__", None)):
                 super().load_build()
         else:
             raise UnpicklingError(f"the pickle changes an object of {kind}, which is not allowed")
+
+    def _check_hash(self, key: Any) -> None:
+        """Raise for a key whose hash takes too long, alone or together with those before."""
+        if type(key) is tuple:
+            # Not memory, but the hash of one key may be computed again and again.
+            self._budget.spend(_HASH * _parts_of(key))
 
     def _check_target(self, target: Any, *kinds: type) -> None:
         if not (type(target) in kinds or self._allows(type(target))):
@@ -484,21 +567,21 @@ class Reader(_Unpickler):
 
     def load_setitem(self) -> None:
         self._check_target(self.stack[-3], dict)
-        _check_hash(self.stack[-2])
+        self._check_hash(self.stack[-2])
         with self._calling(type(self.stack[-3])):
             super().load_setitem()
 
     def load_setitems(self) -> None:
         self._check_target(self.metastack[-1][-1], dict)
         for key in self.stack[::2]:
-            _check_hash(key)
+            self._check_hash(key)
         with self._calling(type(self.metastack[-1][-1])):
             super().load_setitems()
 
     def load_additems(self) -> None:
         self._check_target(self.metastack[-1][-1], set)
         for item in self.stack:
-            _check_hash(item)
+            self._check_hash(item)
         with self._calling(type(self.metastack[-1][-1])):
             super().load_additems()
 
@@ -514,6 +597,14 @@ class Reader(_Unpickler):
         pickle.SETITEMS[0]: load_setitems,
         pickle.ADDITEMS[0]: load_additems,
     }
+    # One byte of the file makes an object.
+    dispatch |= {
+        code[0]: _weighed(_Unpickler.dispatch[code[0]], cost)
+        for code, cost in (
+            (pickle.EMPTY_LIST, 72), (pickle.EMPTY_DICT, 72), (pickle.EMPTY_SET, 224), (pickle.MARK, 72),
+            (pickle.TUPLE1, 56), (pickle.MEMOIZE, 96),
+        )
+    }  # fmt: skip
 
 
 class _StorageType:
@@ -571,14 +662,15 @@ def _of_torch(module: str, name: str) -> Any:
 def unrestricted(base: Any) -> Any:
     """A subclass of an unpickler, such as ``pickle.Unpickler``, that reads checkpoints and calls whatever they name.
 
-    It is made with a file, a function as for :class:`Reader`, and the arguments of ``base``.
+    It is made with a file, a function and a budget as for :class:`Reader`, which is not used, and the arguments of
+    ``base``.
 
     Args:
         base: the class that reads pickles.
     """
 
     class TrustingReader(base):
-        def __init__(self, file: IO[bytes], storage: FindStorage, **options: Any) -> None:
+        def __init__(self, file: IO[bytes], storage: FindStorage, budget: Budget, **options: Any) -> None:
             super().__init__(file, **options)
             self._storages = _Storages(storage)
             # The exception raised by an import, and that raised by a storage.

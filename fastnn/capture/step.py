@@ -51,7 +51,7 @@ from fastnn.kernels.runtime import launcher, thread_count
 from fastnn.kernels.runtime.program import Program
 from fastnn.nn.module import Module
 from fastnn.nn.module_members import changes, writes
-from fastnn.nn.utils.clip_grad import clip_grad_norm_
+from fastnn.nn.utils.clip_grad import clip_grad_norm_, flat_gradients, scale_arrays
 from fastnn.ops.creation import from_numpy
 from fastnn.optim.clip import Clip
 from fastnn.optim.optimizer import Optimizer
@@ -81,6 +81,8 @@ class Captured:
         # Launches of the forward and backward passes; the optimizer's follow.
         self.head = len(program)
         self.trained = [p for p in guards.parameters if p._requires_grad]
+        # The memory of their gradients, once it was asked for.
+        self._gradients: list[np.ndarray] | None = None
         # The optimizer's other parameters, with the number of groups that were searched.
         self.others: tuple[int, list[Any]] = 0, []
         # Many steps in one call with batches of the source that it was last asked for.
@@ -103,6 +105,16 @@ class Captured:
                 made = None
             self.steps = source, made
         return self.steps[1]
+
+    def gradients(self) -> list[np.ndarray]:
+        """The memory of the gradients that the program writes, after its first replay; neighbours are one array."""
+        if self._gradients is None:
+            self._gradients = flat_gradients(self.trained)
+        return self._gradients
+
+    def drop_gradients(self) -> None:
+        for p in self.trained:
+            p._grad = None
 
     def forget_others(self, optimizer: Optimizer) -> None:
         """Drop the gradients that this step does not write, as ``zero_grad`` does: mainly of frozen parameters."""
@@ -163,15 +175,15 @@ class CompiledStep:
         return loss.detach()
 
     The gradients are clipped as the optimizer's kernels read them: the kernels multiply by
-    ``min(1, max_grad_norm / (norm + 1e-6))``, and ``p.grad`` is not scaled after the step. (Only an optimizer with
-    a user-defined ``step``, or with step hooks, gets gradients scaled by ``clip_grad_norm_``.) As there, a
-    NaN norm makes every parameter NaN. :attr:`grad_norm` is the norm before clipping.
+    ``min(1, max_grad_norm / (norm + 1e-6))``. ``p.grad`` is scaled after the update, or before it for an optimizer with
+    a user-defined ``step`` or with step hooks. As with ``clip_grad_norm_``, a NaN norm makes every parameter NaN.
+    :attr:`grad_norm` is the norm before clipping.
 
     If the step cannot be captured, these lines run eagerly; :meth:`explain` says why.
 
     Ctrl-C, or another exception, in a captured step leaves parameters, buffers, the optimizer's state and the random
-    draws as they were before the step or as they are after it; in the first case gradients are None. (Under
-    ``fastnn.profile``, and in an eager step, it may interrupt between two of the lines above, or between the
+    draws as they were before the step or as they are after it; in the first case, or with a limit, gradients are None.
+    (Under ``fastnn.profile``, and in an eager step, it may interrupt between two of the lines above, or between the
     updates of two groups; each group's step count still matches its parameters.)
 
     >>> import fastnn
@@ -331,6 +343,28 @@ class CompiledStep:
 
     def _update(self) -> None:
         """The optimizer's step, with gradient clipping if requested."""
+        takes_clip = self._clip is not None and self.optimizer._takes_clip()
+        self._launch_update()
+        if not takes_clip:
+            return
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        try:
+            self._scale(flat_gradients(parameters))
+            for p in parameters:
+                if p._grad is not None:
+                    p._grad._memory.version += 1
+        except BaseException:
+            for p in parameters:
+                p._grad = None
+            raise
+
+    def _scale(self, gradients: list[np.ndarray]) -> None:
+        """Scale the gradients as ``clip_grad_norm_`` does; the kernels of the update have only read the factor."""
+        if self._clip is not None:
+            scale_arrays(gradients, self._clip.factor.item(0))
+
+    def _launch_update(self) -> None:
+        """The optimizer's step; its kernels clip the gradients that they read, without writing them."""
         clip, optimizer = self._clip, self.optimizer
         if clip is None:
             optimizer.step()
@@ -441,8 +475,15 @@ class CompiledStep:
                     found = steps.run(
                         captured, self.optimizer, self._clip, indices[:count], schedule, is_checked, collected
                     )
+                    # Only the gradients of the last step are left.
+                    if found is not None and self._clip is not None:
+                        self._scale(captured.gradients())
                 except Uncapturable:
                     found, captured.steps = None, (source, None)
+                except BaseException:
+                    if self._clip is not None:
+                        captured.drop_gradients()
+                    raise
                 if found is not None:
                     self._last = ""
                     return found
@@ -568,7 +609,7 @@ class CompiledStep:
             for p in captured.trained:
                 p._grad_written()
             launcher.watch(keep)
-            self._update()
+            self._launch_update()
             launcher.watch(watcher)
             captured.append_update(launches)
             for state, draw in captured.watch.draws:
@@ -577,14 +618,18 @@ class CompiledStep:
                 buffer._memory.version += 1
             replaying = True
             inputs.replay(arrays)
+            if self._clip is not None:
+                self._scale(captured.gradients())
         except BaseException:
             # Ctrl-C may arrive between any two lines. It does not interrupt the replay, which is one call.
             launcher.watch(watcher)
             vars(self.optimizer).pop("_clip", None)
+            if self._clip is not None:
+                # They may not have been scaled.
+                captured.drop_gradients()
             if self.optimizer._take_back() or not replaying:
                 del captured.program.launches[captured.head :]
-                for p in captured.trained:
-                    p._grad = None
+                captured.drop_gradients()
                 for generator, position in draws:
                     generator.go_to(position)
             raise

@@ -16,8 +16,8 @@ from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64
 class Clip:
     """A limit of the norm of all gradients together, and the factor that scales them to it.
 
-    Kernels compute and read the factor, so Python does not need the norm, and the gradients are not
-    written. The rule is that of ``torch.nn.utils.clip_grad_norm_``.
+    Kernels compute and read the factor, so Python does not need the norm, and the update does not write the
+    gradients. The rule is that of ``torch.nn.utils.clip_grad_norm_``.
 
     Args:
         max_norm: the limit; 0 and infinity are allowed.

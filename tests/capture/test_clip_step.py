@@ -46,6 +46,7 @@ def trained(how: str, name: str = "adamw", limit: float = LIMIT, norm_type: floa
     if how == "captured":
         assert step.explain() == "captured: 1 program"
     found += [p.detach() for p in model.parameters()]
+    found += [p.grad for p in model.parameters() if p.grad is not None]
     found += [v for entry in optimizer.state.values() for v in entry.values() if isinstance(v, fastnn.Tensor)]
     return found
 
@@ -78,7 +79,7 @@ def test_same_bits_at_any_thread_count() -> None:
     assert all(other == found[0] for other in found)
 
 
-def test_gradients_are_left_as_they_are_and_the_norm_is_told() -> None:
+def test_gradients_are_scaled_and_the_norm_is_told() -> None:
     fastnn.manual_seed(0)
     model = nn.Linear(12, 5)
     sgd = fastnn.optim.SGD(model.parameters(), lr=1.0)
@@ -88,17 +89,61 @@ def test_gradients_are_left_as_they_are_and_the_norm_is_told() -> None:
         before = [p.detach().clone() for p in model.parameters()]
         step(*batch)
         grads = [p.grad for p in model.parameters()]
-        norm = nn.utils.get_total_norm(grads)
-        assert norm.item() > 0.1
-        assert bits(step.grad_norm) == bits(norm)
+        assert step.grad_norm.item() > 0.1
+        assert nn.utils.get_total_norm(grads).item() == pytest.approx(0.01, rel=1e-4)
         for p, was, grad in zip(model.parameters(), before, grads, strict=True):
-            assert_matches((was - p.detach()).numpy(), (grad * (0.01 / norm)).detach().numpy(), 2, least=1.0)
+            assert_matches((was - p.detach()).numpy(), grad.numpy(), 2, least=1.0)
         del grads, grad
     assert fastnn.compile_step(model, nn.CrossEntropyLoss(), sgd).grad_norm is None
-    # A plain step does not clip.
+    # A plain step takes the gradients as they are.
     before = model.weight.detach().clone()
     sgd.step()
     np.testing.assert_array_equal((before - model.weight.grad).numpy(), model.weight.detach().numpy())
+
+
+@pytest.mark.parametrize("limit", [0.01, 1e9])
+def test_gradients_after_many_steps_in_one_call(limit: float) -> None:
+    """Those of the last step, scaled, as after single steps."""
+    x, y = batches(1, 64)[0]
+    order = fastnn.arange(64).reshape(8, 8)
+    found = []
+    for is_run in (True, False):
+        fastnn.manual_seed(2)
+        model = plain()
+        sgd = fastnn.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        step = fastnn.compile_step(model, nn.CrossEntropyLoss(), sgd, max_grad_norm=limit)
+        if is_run:
+            step.run(x, y, order)
+        else:
+            for rows in order:
+                step(x[rows], y[rows])
+        found.append([bits(p.grad) for p in model.parameters()])
+        assert nn.utils.get_total_norm([p.grad for p in model.parameters()]).item() <= limit * 1.0001
+    assert found[0] == found[1]
+
+
+def test_an_interrupted_step_leaves_no_gradient_that_is_not_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C between the update and the scaling: the step is done, and the gradients are None."""
+    x, y = batches(1, 16)[0]
+    for steps in (0, 4):  # Eager and captured.
+        model = plain()
+        sgd = fastnn.optim.SGD(model.parameters(), lr=0.1)
+        step = fastnn.compile_step(model, nn.CrossEntropyLoss(), sgd, max_grad_norm=0.01)
+        for _ in range(steps):
+            step(x, y)
+        before = [bits(p) for p in model.parameters()]
+
+        def interrupt(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("fastnn.capture.step.scale_arrays", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                step(x, y)
+        assert all(p.grad is None for p in model.parameters())
+        assert all(bits(p) != was for p, was in zip(model.parameters(), before, strict=True))
+        step(x, y)
+        assert nn.utils.get_total_norm([p.grad for p in model.parameters()]).item() <= 0.0101
 
 
 @pytest.mark.parametrize("norm_type", [1, 2, math.inf])

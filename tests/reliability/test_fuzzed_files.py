@@ -7,6 +7,7 @@ import json
 import pickle
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,74 @@ def test_a_compressed_checkpoint_is_read() -> None:
     found = fastnn.load(io.BytesIO(content))
     assert found[0].tolist() == numbers.tolist()
     assert len(content) < 20_000
+
+
+def test_a_compressed_checkpoint_of_zeros_is_refused_unless_it_is_trusted() -> None:
+    """A file of 4 KB that needs 4 MB: one that is not trusted may need 64 times its size, and 2 MB."""
+    content = _checkpoint([fastnn.zeros(1_000_000)], zipfile.ZIP_DEFLATED)
+    assert len(content) < 6000
+    with pytest.raises(pickle.UnpicklingError, match="weights_only=False has no limit"):
+        fastnn.load(io.BytesIO(content))
+    with pytest.raises(pickle.UnpicklingError, match="weights_only=False has no limit"):
+        fastnn.load(io.BytesIO(_checkpoint([], zipfile.ZIP_DEFLATED, **{"data.pkl": bytes(4_000_000)})))
+    assert fastnn.load(io.BytesIO(content), weights_only=False)[0].shape == (1_000_000,)
+
+
+def _number(value: int) -> bytes:
+    return b"J" + value.to_bytes(4, "little")
+
+
+def _tensor(kind: bytes, size: int, stride: int) -> bytes:
+    """A tensor of a storage of 4 elements."""
+    storage = b"(X\x07\x00\x00\x00storagectorch\n%sStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ" % kind
+    return b"ctorch._utils\n_rebuild_tensor\n(%sK\x00(%st(%sttR" % (storage, _number(size), _number(stride))
+
+
+def _again(function: bytes, arguments: bytes, times: int = 2000) -> bytes:
+    """A list of the results of one call, again and again."""
+    return arguments + b"q\x000c" + function + b"\nq\x010](" + b"h\x01h\x00R" * times + b"e"
+
+
+_NUMBERS = b"](" + b"".join(map(_number, range(4000))) + b"e"
+_PAIRS = b"](" + b"".join(_number(i) + b"N\x86" for i in range(4000)) + b"e"
+_TEXT = b"X" + (20_000).to_bytes(4, "little") + b"a" * 20_000
+# A tensor that repeats one number 100 million times.
+_REPEATED = _tensor(b"Float", 10**8, 0)
+
+
+@pytest.mark.parametrize(
+    "instructions",
+    [
+        _again(b"builtins\nset", _NUMBERS + b"\x85"), _again(b"collections\nCounter", _NUMBERS + b"\x85"),
+        _again(b"collections\nOrderedDict", _PAIRS + b"\x85"), _again(b"_codecs\nencode", _TEXT + b"\x85"),
+        _again(b"torch\nSize", b"(" + b"".join(map(_number, range(4000))) + b"t\x85"),
+        # The attributes of a dictionary; a key whose hash is computed again and again.
+        b"}(" + b"".join(b"X\x04\x00\x00\x00%04dN" % i for i in range(4000)) + b"uq\x000ccollections\nOrderedDict\n"
+        b"q\x010](" + b"h\x01)Rh\x00b" * 2000 + b"e",
+        b"(" + b"K\x01" * 4000 + b"tq\x000}(" + b"h\x00N" * 20_000 + b"u",
+        # Objects of one byte of the file.
+        b"](" + b"\x8f" * 100_000 + b"e", b"](" + b"]" * 150_000 + b"e", b"N" + b"\x94" * 150_000, b"(" * 150_000,
+        b"N" + b"\x85" * 150_000, b"ccollections\nOrderedDict\nq\x00)q\x01](" + b"h\x00h\x01R" * 40_000 + b"e",
+        # Memory, and rows, of a tensor that repeats one number.
+        b"ctorch._utils\n_rebuild_parameter\n(" + _REPEATED + b"\x89}tR",
+        *[b"c%s\n%s\x85R" % (name, _REPEATED) for name in (b"builtins\nset", b"collections\nCounter", b"torch\nSize")],
+        b"ccollections\nCounter\n" + _REPEATED + b"R",
+        b"ctorch._utils\n_rebuild_tensor\n(" + _REPEATED + b"K\x00" + _REPEATED + b")tR",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_small_pickle_does_not_take_much_memory(instructions: bytes, compression: int) -> None:
+    """A few bytes of a pickle that copy what others have made, or make a large object."""
+    pickled = b"\x80\x02" + instructions + b"."
+    content = _checkpoint([fastnn.zeros(4)], compression, **{"data.pkl": pickled})
+    tracemalloc.start()
+    try:
+        with pytest.raises(pickle.UnpicklingError):
+            fastnn.load(io.BytesIO(content))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= fuzz_files.FREE + fuzz_files.TIMES * len(content)
 
 
 @pytest.mark.parametrize("record", ["data_0", "data.pkl"])

@@ -77,6 +77,7 @@ STORAGE = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x
         harmful(b"ctorch._utils\n_rebuild_tensor_v2\n}X\x0c\x00\x00\x00__defaults__)sb"),
         harmful(b"ctorch\nSize\n}X\x03\x00\x00\x00abcK\x01sb"),
         harmful(b"ctorch\nfloat32\n}X\x04\x00\x00\x00nameK\x01sb"),
+        harmful(b"ctorch\ndevice\nX\x03\x00\x00\x00cpu\x85RN}X\x04\x00\x00\x00typeK\x01s\x86b"),
         harmful(b"ctorch\nTensor\nK\x01K\x02s"), harmful(b"ctorch\nSize\nK\x01a"), harmful(b"ctorch\nTensor\n(K\x01e"),
         # Objects without construction, old-style instances, extensions, persistent names.
         harmful(b"ctorch\nTensor\n)\x81"), harmful(b"cbuiltins\ndict\n)\x81"), harmful(b"(ios\nsystem\n"),

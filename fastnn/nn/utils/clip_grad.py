@@ -162,17 +162,29 @@ def clip_grads_with_norm_(
     _scale(*_with_gradients(parameters), float(max_norm), total_norm)
 
 
+def flat_gradients(parameters: Iterable[Tensor]) -> list[np.ndarray]:
+    """Arrays over the memory of the gradients, without those that are None; neighbours in memory are one array."""
+    return _flat_runs(*_with_gradients(parameters))
+
+
+def scale_arrays(arrays: list[np.ndarray], factor: float) -> None:
+    """Multiply arrays in place by a factor, unless it is 1 or more."""
+    if factor >= 1:
+        return
+    for array in arrays:
+        if array.dtype.char in "fd" and array.flags.carray:
+            kernels.scale(array, factor)
+        else:
+            with np.errstate(all="ignore"):
+                array *= factor
+
+
 def _scale(owners: list[Tensor | None], grads: list[Tensor], max_norm: float, norm: Tensor) -> None:
     with np.errstate(all="ignore"):
         factor = float(max_norm / (norm.detach()._data + norm._data.dtype.type(1e-6)))
     if factor >= 1:
         return
-    for run in _flat_runs(owners, grads):
-        if run.dtype.char in "fd" and run.flags.carray:
-            kernels.scale(run, factor)
-        else:
-            with np.errstate(all="ignore"):
-                run *= factor
+    scale_arrays(_flat_runs(owners, grads), factor)
     for grad in grads:
         grad._memory.version += 1
 
