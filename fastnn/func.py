@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._autograd.modes import _mode, enable_grad
+from fastnn._core.errors import ArgumentError
 from fastnn._functorch.gradients import gradients_of_elements
 from fastnn._functorch.vmap import from_all_levels, to_all_levels, unbatched, vmap
 from fastnn._tensor.tensor import Tensor, _wrap
@@ -36,7 +37,7 @@ __all__ = [
 def _all_tensors(name: str, leaves: list[Any], what: str) -> None:
     for leaf in leaves:
         if not isinstance(leaf, Tensor):
-            raise RuntimeError(f"{name}: expected {what} only tensors, got unsupported type {type(leaf)}")
+            raise ArgumentError(f"{name}: expected {what} only tensors, got unsupported type {type(leaf)}")
 
 
 # -- One level of differentiation -----------------------------------------------------------------
@@ -105,8 +106,14 @@ class _Level:
         ]
 
 
+# All positions, also if there are none.
+_ALL = object()
+
+
 def _chosen(argnums: Any, args: tuple[Any, ...]) -> tuple[list[int], bool]:
     """The positions to differentiate by, and whether it is one."""
+    if argnums is _ALL:
+        return list(range(len(args))), False
     if not (isinstance(argnums, int) or (isinstance(argnums, tuple) and all(isinstance(n, int) for n in argnums))):
         raise RuntimeError(f"argnums must be int or Tuple[int, ...], got: {type(argnums)}")
     if argnums == ():
@@ -131,6 +138,9 @@ class _Called:
         positions, self.one = _chosen(argnums, args)
         leaves, self.spec = tree_flatten([args[n] for n in positions])
         _all_tensors(name, leaves, "the arguments to differentiate by to be")
+        for leaf in leaves:
+            if not leaf.is_floating_point():
+                raise ArgumentError(f"only Tensors of floating point dtype can require gradients, found {leaf.dtype}")
         self.level = _Level(leaves)
         given = list(args)
         elements = map(self.level.element, self.level.inputs)
@@ -234,7 +244,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
     >>> pull(fastnn.ones(2))
     (tensor([2., 4.]),)
     """
-    called = _Called("vjp(f, *primals)", func, tuple(range(len(primals))), primals, {}, has_aux)
+    called = _Called("vjp(f, *primals)", func, _ALL, primals, {}, has_aux)
     level = called.level
     outputs, spec = tree_flatten(called.out)
     _all_tensors("vjp(f, *primals)", outputs, "f(*primals) to return")
@@ -268,7 +278,7 @@ class _Push:
     """
 
     def __init__(self, name: str, func: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool) -> None:
-        self.called = _Called(name, func, tuple(range(len(primals))), primals, {}, has_aux)
+        self.called = _Called(name, func, _ALL, primals, {}, has_aux)
         level = self.level = self.called.level
         self.outputs, self.spec = tree_flatten(self.called.out)
         _all_tensors(name, self.outputs, "f(*primals) to return")

@@ -775,8 +775,11 @@ def _finish_leaf(leaf: Any, grad: Any, found: dict[Edge, Any], wanted: set[Edge]
         leaf._accumulate_grad(grad)
     if hooks is not None:
         for hook in list(hooks.after.values()):
-            if hook(leaf) is not None:
-                raise RuntimeError("Tensor post accumulate grad hooks should return None.")
+            result = hook(leaf)
+            if result is not None:
+                # PyTorch's kinds of error for a tensor and for something else.
+                kind = RuntimeError if type(result) is type(leaf._grad) else TypeError
+                raise kind(f"Tensor post accumulate grad hooks should return None, found {type(result).__name__}")
 
 
 def _run_hooks(hooks: Hooks, grad: Any) -> Any:

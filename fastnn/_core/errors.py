@@ -24,6 +24,10 @@ class RangeError(IndexError, RuntimeError):
     """An index or dimension is out of range; the message says what was found and how many there are."""
 
 
+class ArgumentError(ValueError, RuntimeError):
+    """An argument of a transformation of functions is not a tensor: PyTorch raises one of both."""
+
+
 class MismatchError(ValueError, AssertionError):
     """Arguments of data sets do not match, which PyTorch asserts."""
 

@@ -232,7 +232,14 @@ def call_hooked(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     except Exception:
         for number, hook, with_kwargs, always in module._hooks_of("_forward_hooks"):
             if always and number not in called:
-                _ = hook(module, args, kwargs, None) if with_kwargs else hook(module, args, None)
+                try:
+                    _ = hook(module, args, kwargs, None) if with_kwargs else hook(module, args, None)
+                except Exception as error:
+                    warnings.warn(
+                        "module forward hook with ``always_call=True`` raised an exception that was silenced as "
+                        f"another error was raised in forward: {error}",
+                        stacklevel=3,
+                    )
         raise
     if last:
         _watch_last(module, last, args, result)
@@ -356,12 +363,19 @@ class _Backward:
 
 
 def _as_many(replaced: Any, full: tuple[Any, ...], kind: str, what: str) -> tuple[Any, ...]:
-    """The gradients that a hook returned in place of others; RuntimeError if their number differs."""
-    gradients = tuple(replaced) if isinstance(replaced, (tuple, list)) else (replaced,)
-    if len(gradients) != len(full):
+    """The gradients that a hook returned in place of others.
+
+    Raises: RuntimeError if their number differs; TypeError for something else than tensors and None.
+    """
+    # The length of a tensor is that of its first dimension: it has to be inside a tuple.
+    if len(replaced) != len(full):
         raise RuntimeError(
-            f"Backward {kind} returned an invalid number of {what}, got {len(gradients)}, but expected {len(full)}"
+            f"Backward {kind} returned an invalid number of {what}, got {len(replaced)}, but expected {len(full)}"
         )
+    gradients = tuple(replaced)
+    for g in gradients:
+        if g is not None and not isinstance(g, Tensor):
+            raise TypeError(f"expected Variable, but hook returned '{type(g).__name__}'")
     return gradients
 
 

@@ -153,8 +153,8 @@ class Module(Hooked, Stateful):
                     f"cannot assign '{type(value).__name__}' as buffer '{name}' "
                     "(torch.nn.Buffer, torch.Tensor or None expected)"
                 )
-            if name not in registries["_buffers"]:
-                self._forget(name)
+            if name not in registries["_buffers"] and hasattr(self, name):
+                raise KeyError(f"attribute '{name}' already exists")
             if isinstance(value, Buffer):
                 change = self._non_persistent_buffers_set.discard if value.persistent else None
                 (change or self._non_persistent_buffers_set.add)(name)

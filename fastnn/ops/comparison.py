@@ -203,6 +203,9 @@ def is_nonzero(input: Tensor) -> bool:
 @named
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """True where elements are in ``test_elements``."""
+    for name, value in (("elements", elements), ("test_elements", test_elements)):
+        if not isinstance(value, (Tensor, *NUMBERS)):
+            raise TypeError(f"isin(): {name} must be a Tensor or a number, found {type(value).__name__}")
     a, b = [t._data if isinstance(t, Tensor) else np.asarray(t) for t in (elements, test_elements)]
     if np.bool_ in (a.dtype, b.dtype):
         raise RuntimeError("Unsupported input type encountered for isin(): Bool")

@@ -240,8 +240,9 @@ def _factored(name: str, a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
     pivots = np.zeros((*a.shape[:-2], min(a.shape[-2:])), np.int32)
     status = np.zeros(a.shape[:-2], np.int32)
     for place in np.ndindex(a.shape[:-2]):
-        packed[place], found, status[place] = getrf(a[place])
-        pivots[place] = found + 1
+        if a.shape[-2] and a.shape[-1]:
+            packed[place], found, status[place] = getrf(a[place])
+            pivots[place] = found + 1
     return packed, pivots, status
 
 

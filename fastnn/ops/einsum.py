@@ -58,16 +58,38 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     return tensordot(input, other, ([-1], [-1]))
 
 
+def _by_lists(given: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """The equation and the operands of tensors and lists of numbers in turn."""
+    if len(given) < 2:
+        raise ValueError(
+            "einsum(): must specify the equation string and at least one operand, or at least one operand and its "
+            f"subscripts list, found {type(given[0]).__name__} alone"
+        )
+
+    def letter(number: Any) -> str:
+        if number is Ellipsis:
+            return "..."
+        if not 0 <= number < 52:
+            raise ValueError(f"einsum(): subscripts in a list must be in the range [0, 52), found {number}")
+        return chr(number + (ord("A") if number < 26 else ord("a") - 26))
+
+    terms = ["".join(map(letter, numbers)) for numbers in given[1::2]]
+    if len(given) % 2:
+        return f"{','.join(terms)}->{''.join(map(letter, given[-1]))}", given[:-1:2]
+    return ",".join(terms), given[::2]
+
+
 def einsum(equation: Any, *operands: Any) -> Tensor:
     """Sums of products by Einstein's convention: 'ij,jk->ik' is a product of matrices.
 
     Args:
         equation: the letters of each operand's dimensions; after -> those of the result, by default
             the letters that occur once, in order. '...' means further dimensions.
-        operands: the tensors.
+        operands: the tensors. Without a string the arguments are tensors and lists in turn, a list of numbers from
+            0 to 51 for the dimensions of each tensor, and if wanted a last list for those of the result.
     """
     if not isinstance(equation, str):
-        raise TypeError(f"einsum(): the first argument must be a string, found {type(equation).__name__}")
+        equation, operands = _by_lists((equation, *operands))
     tensors = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (tuple, list)) else list(operands)
     for t in tensors:
         check_tensor("operands", t)

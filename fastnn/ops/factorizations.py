@@ -80,6 +80,7 @@ def orgqr(input: Tensor, tau: Tensor) -> Tensor:
         tau: (..., k), k <= n.
     """
     a = _matrix("householder_product", input, square=False)
+    check_tensor("tau", tau)
     m, n = a._data.shape[-2:]
     eye = _wrap(np.eye(m, n, dtype=a._data.dtype))
     vectors = a.tril(-1) + eye
@@ -99,6 +100,7 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
         dims: dimensions of A to move to the end first.
     """
     check_tensor("A", A)
+    check_tensor("B", B)
     if dims is not None:
         kept = [d for d in range(A._data.ndim) if d not in [k % A._data.ndim for k in dims]]
         A = A.permute(*kept, *[k % A._data.ndim for k in dims])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -471,8 +472,13 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     """For each vector, its coordinate at every point of the grid of all vectors.
 
     Args:
-        indexing: 'ij' (the default) for one dimension per vector, in order; 'xy' exchanges the first two.
+        indexing: 'ij' (the default, with a warning) for one dimension per vector, in order; 'xy' exchanges the first
+            two.
     """
+    if indexing is None:
+        warnings.warn(
+            "torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument.", stacklevel=3
+        )
     given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
     parts = _tensors("meshgrid", list(given))
     if not parts:

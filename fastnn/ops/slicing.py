@@ -108,6 +108,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
 @named
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     """The matrix with all elements on its diagonal."""
+    check_tensor("input", input)
     return diag_embed(input.reshape(-1), offset)
 
 

@@ -49,6 +49,7 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
 @named
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """The indices that sort along ``dim``."""
+    check_tensor("input", input)
     return sort(input.detach(), dim, descending).indices
 
 

@@ -196,6 +196,9 @@ def _derivative(x: Tensor, axis: int, spacing: Any, edge_order: int) -> Tensor:
         return cat([left, right], axis)
     h1, h2 = at(h, 0, size - 2), at(h, 1, size - 2)
     before, here, after = at(x, 0, size - 2), at(x, 1, size - 2), at(x, 2, size - 2)
+    if not (isinstance(spacing, Tensor) and spacing._data.ndim):
+        # The number between does not count, also if it is infinite or NaN.
+        return cat([left, (after - before) / (h1 + h2), right], axis)
     inside = (h1 * (after - here) / h2 + h2 * (here - before) / h1) / (h1 + h2)
     return cat([left, inside, right], axis)
 
@@ -208,6 +211,7 @@ def _middles(y: Tensor, axis: int) -> Tensor:
 def _widths(x: Any, dx: Any, y: Tensor, axis: int) -> Any:
     if x is None:
         return dx
+    check_tensor("x", x)
     steps = diff(x, dim=axis if x._data.ndim == y._data.ndim else -1)
     return steps.reshape([-1 if d == axis else 1 for d in range(y._data.ndim)]) if steps._data.ndim == 1 else steps
 

@@ -217,6 +217,60 @@ def test_amp(lib):
         lib.amp.autocast(3)
 
 
+def scaled_step(lib, scaler, optimizer, factor):
+    """One iteration with the gradient ``factor``; the scale afterwards."""
+    optimizer.zero_grad()
+    p = optimizer.param_groups[0]["params"][0]
+    scaler.scale((p * factor).sum()).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    return scaler.get_scale()
+
+
+def test_a_scaler_leaves_out_infinite_gradients(lib):
+    p = lib.nn.Parameter(lib.ones(2))
+    optimizer = lib.optim.SGD([p], lr=1.0)
+    scaler = lib.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
+    assert (scaler.is_enabled(), scaler.get_scale()) == (True, 8.0)
+    assert scaled_step(lib, scaler, optimizer, 0.5) == 8.0
+    assert p.tolist() == [0.5, 0.5]
+    for bad in (float("nan"), float("inf")):
+        before = scaler.get_scale()
+        assert scaled_step(lib, scaler, optimizer, bad) == before / 2
+        assert p.tolist() == [0.5, 0.5]
+    assert [scaled_step(lib, scaler, optimizer, 0.5) for _ in range(3)] == [2.0, 4.0, 4.0]
+    assert p.tolist() == [-1.0, -1.0]
+
+
+def test_the_state_of_a_scaler(lib):
+    p = lib.nn.Parameter(lib.ones(2))
+    optimizer = lib.optim.SGD([p], lr=1.0)
+    scaler = lib.amp.GradScaler("cpu", init_scale=4.0, growth_interval=2)
+    scaled_step(lib, scaler, optimizer, 1.0)
+    state = scaler.state_dict()
+    assert state == {
+        "scale": 4.0, "growth_factor": 2.0, "backoff_factor": 0.5, "growth_interval": 2, "_growth_tracker": 1
+    }  # fmt: skip
+    again = lib.amp.GradScaler("cpu")
+    again.load_state_dict(state)
+    for other in (again, pickle.loads(pickle.dumps(scaler))):
+        assert other.state_dict() == state
+        assert scaled_step(lib, other, optimizer, 1.0) == 8.0
+    optimizer.zero_grad()
+    scaler.scale(p.sum() * 2).backward()
+    scaler.unscale_(optimizer)
+    assert p.grad.tolist() == [2.0, 2.0]
+    with pytest.raises(RuntimeError, match="already been called on this optimizer"):
+        scaler.unscale_(optimizer)
+    with pytest.raises(AssertionError, match="may only be pickled"):
+        pickle.dumps(scaler)
+    scaler.step(optimizer)
+    with pytest.raises(RuntimeError, match="since the last update"):
+        scaler.step(optimizer)
+    with pytest.raises(RuntimeError, match="Closure"):
+        scaler.step(optimizer, closure=lambda: 0.0)
+
+
 def test_amp_of_an_absent_device(lib):
     with pytest.warns(UserWarning, match="not available"):
         lib.amp.GradScaler()

@@ -51,8 +51,8 @@ class IterableDataset(Dataset[T_co], Iterable[T_co]):
 class TensorDataset(Dataset[tuple[Tensor, ...]]):
     """Rows of several tensors together.
 
-    Raises: IndexError for no tensors, and for one without dimensions; ValueError for tensors whose first dimensions
-        differ.
+    Raises: IndexError for a tensor without dimensions, and by ``len`` for no tensors; ValueError for tensors whose
+        first dimensions differ.
 
     >>> import fastnn
     >>> data = fastnn.utils.data.TensorDataset(fastnn.zeros(5, 2), fastnn.ones(5))
@@ -61,8 +61,6 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
     """
 
     def __init__(self, *tensors: Tensor) -> None:
-        if not tensors:
-            raise IndexError("TensorDataset needs at least one tensor, found none")
         for t in tensors:
             if not isinstance(t, Tensor):
                 raise NoTensorError(f"TensorDataset takes Tensors, found {type(t).__name__}")
@@ -281,6 +279,20 @@ class StackDataset(Dataset[Any]):
 
     def __getitem__(self, index: Any) -> Any:
         return self._each(lambda d: d[index])
+
+    def __getitems__(self, indices: list[Any]) -> list[Any]:
+        """The items at several indices; one call of each data set that has such a method, too."""
+
+        def read(d: Any) -> Any:
+            found = d.__getitems__(indices) if callable(getattr(d, "__getitems__", None)) else [d[i] for i in indices]
+            if len(found) != len(indices):
+                raise ValueError(f"Nested dataset's output size mismatch. Expected {len(indices)}, got {len(found)}")
+            return found
+
+        columns = self._each(read)
+        if isinstance(columns, dict):
+            return [{name: column[i] for name, column in columns.items()} for i in range(len(indices))]
+        return list(zip(*columns, strict=True))
 
     def _batch_reader(self) -> Reader | None:
         readers = self._each(batch_reader)
