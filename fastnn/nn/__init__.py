@@ -29,6 +29,7 @@ from fastnn.nn import (
     softmax,
     sync_batch_norm,
     transformer,
+    upsampling,
     utils,
 )
 from fastnn.nn import anomaly as anomaly
@@ -56,11 +57,13 @@ if TYPE_CHECKING:
     from fastnn.nn.softmax import *
     from fastnn.nn.sync_batch_norm import *
     from fastnn.nn.transformer import *
+    from fastnn.nn.upsampling import *
 else:
     # The files of layers. A file may have functions beside them, which go to `functional`.
     for _file in (
         activation, class_loss, container, data_parallel, distance, dropout, embedding, flatten, linear,
         loss, multihead_attention, normalization, pair_loss, parameter_container, softmax, sync_batch_norm, transformer,
+        upsampling,
     ):  # fmt: skip
         for _name in _file.__all__:
             _found = vars(_file)[_name]

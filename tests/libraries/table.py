@@ -10,9 +10,9 @@ FOLDER = Path(__file__).resolve().parent
 
 # What all environments share: fastnn's dependencies, what libraries commonly need, and what installs fastnn.
 BASE = (
-    "numpy==2.4.6", "numba==0.68.1", "llvmlite==0.50.0", "scipy==1.17.1", "tqdm==4.70.1", "scikit-learn==1.9.1",
-    "joblib==1.6.0", "cloudpickle==3.1.3", "narwhals==2.29.0", "threadpoolctl==3.8.0", "packaging==26.4",
-    "typing_extensions==4.16.0", "pyyaml==6.0.4", "setuptools==84.2.1", "pip==26.3",
+    "numpy==2.4.6", "ml_dtypes==0.6.0", "numba==0.68.1", "llvmlite==0.50.0", "scipy==1.17.1", "tqdm==4.70.1",
+    "scikit-learn==1.9.1", "joblib==1.6.0", "cloudpickle==3.1.3", "narwhals==2.29.0", "threadpoolctl==3.8.0",
+    "packaging==26.4", "typing_extensions==4.16.0", "pyyaml==6.0.4", "setuptools==84.2.1", "pip==26.3",
 )  # fmt: skip
 TORCH = "torch==2.13.0"
 
@@ -79,7 +79,6 @@ LIBRARIES = (
         name="captum",
         version="0.9.0",
         trains="MLPs on a regression and the digits; attributions of inputs, layers and neurons",
-        missing="LayerAttribution.interpolate",
         dependencies=MATPLOTLIB,
     ),
     Library(

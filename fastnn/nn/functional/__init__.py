@@ -26,6 +26,7 @@ from fastnn.nn.functional.class_loss import *
 from fastnn.nn.functional.dropout import *
 from fastnn.nn.functional.embedding import *
 from fastnn.nn.functional.gradient_buffers import _finish_gradient, _gradient_place, _is_wanted
+from fastnn.nn.functional.interpolation import *
 from fastnn.nn.functional.normalization import *
 from fastnn.nn.functional.pair_loss import *
 from fastnn.nn.functional.softmax import *

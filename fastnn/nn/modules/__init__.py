@@ -35,7 +35,7 @@ _FILES = {
     "rnn": (),
     "sparse": ("embedding",),
     "transformer": ("transformer",),
-    "upsampling": (),
+    "upsampling": ("upsampling",),
     "utils": ("module_utils",),
 }
 
