@@ -25,6 +25,7 @@ from fastnn.kernels.runtime.python_calls import (
     call_for_real,
     call_words,
     float_value,
+    keep_forever,
     new_array,
     put_zeros,
     python_address,
@@ -32,6 +33,7 @@ from fastnn.kernels.runtime.python_calls import (
 )
 from fastnn.kernels.runtime.raw_memory import (
     WORD,
+    call_slice,
     data_of,
     descriptor_of,
     dimension_of,
@@ -72,6 +74,7 @@ _block = stack_words(8)
 _MOST_DIMENSIONS = 7
 _SHAPE = 8
 _sum_block = stack_words(16)
+_kernel_block = stack_words(4)
 
 
 @intrinsic
@@ -376,6 +379,42 @@ def _choose_directly(me, objects, count):
     return out
 
 
+# -- A kernel of arrays of one shape ------------------------------------------------------------
+
+_KERNEL = Words("; array none hold new_like most operands dtype address")
+
+
+def _launch_directly(me, objects, count):
+    # objects: one or two arrays of one shape and the kernel's dtype.
+    table = data_of(me)
+    array, none = integer(table, _KERNEL.array), integer(table, _KERNEL.none)
+    operands, dtype = integer(table, _KERNEL.operands), integer(table, _KERNEL.dtype)
+    x, size = integer(objects, 0), 0
+    is_taken = count == operands
+    for i in range(operands if is_taken else 0):
+        y = integer(objects, i)
+        is_taken = is_taken and (
+            type_of(y) == array and descriptor_of(y) == dtype and flags_of(y) & _IN_ORDER == _IN_ORDER
+            and _is_same_shape(x, y)
+        )  # fmt: skip
+    if is_taken:
+        size = _size_of(x)
+        is_taken = 0 < size <= integer(table, _KERNEL.most)
+    if not is_taken:
+        call_words(integer(table, _KERNEL.hold), none, 0, 0, 0)
+        return none
+    out = call_words(integer(table, _KERNEL.new_like), x, _KEEP_ORDER, 0, 0)
+    if out == 0:
+        return out
+    block = _kernel_block()
+    put_integer(block, 0, data_of(out))
+    for i in range(operands):
+        put_integer(block, 1 + i, data_of(integer(objects, i)))
+    put_integer(block, 1 + operands, size)
+    call_slice(integer(table, _KERNEL.address), block, 0, 1)
+    return out
+
+
 # -- The functions of Python --------------------------------------------------------------------
 
 
@@ -423,6 +462,36 @@ class Direct:
         return python_function(f"{self.ufunc.__name__}_directly", _compute_directly, np.array(words, np.int64))
 
 
+class DirectKernel:
+    """A kernel of one dtype whose block is the result, one or two operands and the size.
+
+    Args:
+        kernel: returns it; called once, at the first call.
+        operands: how many.
+        dtype: of all arrays.
+
+    ``call(x)`` or ``call(x, y)``: C-contiguous arrays of one shape. Returns the result, or None for other arrays and
+    for more than MOST numbers, which take longer than a launch.
+    """
+
+    __slots__ = ("_dtype", "_kernel", "_operands", "call")
+
+    def __init__(self, kernel: Callable[[], compiler.Kernel], operands: int, dtype: np.dtype = FLOAT32) -> None:
+        self._kernel, self._operands, self._dtype = kernel, operands, dtype
+        self.call: Any = self._first_call
+
+    def _first_call(self, *args: Any) -> Any:
+        kernel = self._kernel()
+        words = [
+            id(np.ndarray), id(None), python_address("Py_IncRef"), _numpy_function(_NEW_LIKE_ARRAY), MOST,
+            self._operands, id(self._dtype), kernel.compile(),
+        ]  # fmt: skip
+        # The code of a kernel lives as long as the kernel.
+        keep_forever(kernel)
+        self.call = python_function("launch_directly", _launch_directly, np.array(words, np.int64))
+        return self.call(*args)
+
+
 class _AtFirstCall:
     """A function that is made when it is first called."""
 
@@ -468,4 +537,4 @@ SUM = _AtFirstCall(_make_sum)
 # `CHOICE.call(mask, x, y)`: as `np.where`.
 CHOICE = _AtFirstCall(_make_choice)
 # All functions of this file that are compiled.
-FUNCTIONS = _compute_directly, _sum_directly, _choose_directly
+FUNCTIONS = _compute_directly, _sum_directly, _choose_directly, _launch_directly
