@@ -385,12 +385,13 @@ _KERNEL = Words("; array none hold new_like most operands dtype address")
 
 
 def _launch_directly(me, objects, count):
-    # objects: one or two arrays of one shape and the kernel's dtype.
+    # objects: one or two arrays of one shape and the kernel's dtype; the first again if it is overwritten.
     table = data_of(me)
     array, none = integer(table, _KERNEL.array), integer(table, _KERNEL.none)
     operands, dtype = integer(table, _KERNEL.operands), integer(table, _KERNEL.dtype)
     x, size = integer(objects, 0), 0
-    is_taken = count == operands
+    is_given = count == operands + 1
+    is_taken = count == operands or (is_given and integer(objects, operands) == x)
     for i in range(operands if is_taken else 0):
         y = integer(objects, i)
         is_taken = is_taken and (
@@ -399,13 +400,17 @@ def _launch_directly(me, objects, count):
         )  # fmt: skip
     if is_taken:
         size = _size_of(x)
-        is_taken = 0 < size <= integer(table, _KERNEL.most)
+        is_taken = 0 < size <= integer(table, _KERNEL.most) and (not is_given or flags_of(x) & _WRITEABLE != 0)
     if not is_taken:
         call_words(integer(table, _KERNEL.hold), none, 0, 0, 0)
         return none
-    out = call_words(integer(table, _KERNEL.new_like), x, _KEEP_ORDER, 0, 0)
-    if out == 0:
-        return out
+    out = x
+    if is_given:
+        call_words(integer(table, _KERNEL.hold), out, 0, 0, 0)
+    else:
+        out = call_words(integer(table, _KERNEL.new_like), x, _KEEP_ORDER, 0, 0)
+        if out == 0:
+            return out
     block = _kernel_block()
     put_integer(block, 0, data_of(out))
     for i in range(operands):
@@ -470,8 +475,8 @@ class DirectKernel:
         operands: how many.
         dtype: of all arrays.
 
-    ``call(x)`` or ``call(x, y)``: C-contiguous arrays of one shape. Returns the result, or None for other arrays and
-    for more than MOST numbers, which take longer than a launch.
+    ``call(x)`` or ``call(x, y)``: C-contiguous arrays of one shape; with x as one more argument it is overwritten.
+    Returns the result, or None for other arrays and for more than MOST numbers, which take longer than a launch.
     """
 
     __slots__ = ("_dtype", "_kernel", "_operands", "call")
