@@ -282,6 +282,9 @@ def _sign(a: np.ndarray) -> Any:
     if a.dtype.kind == "b":
         return a.copy()
     # The sign of NaN is 0 in PyTorch.
+    if type(a) is np.ndarray and a.ndim:
+        signs = np.greater(a, 0).view(np.int8) - np.less(a, 0).view(np.int8)
+        return signs.astype(a.dtype)
     return (a > 0).astype(a.dtype) - (a < 0).astype(a.dtype)
 
 
@@ -420,10 +423,12 @@ def nan_to_num(
     def slope(grad: Tensor, x: Tensor) -> Tensor:
         return grad * _wrap(np.isfinite(x._data).astype(grad._data.dtype))
 
-    return of_operand(
-        "NanToNum", input,
-        lambda a: np.nan_to_num(a, nan=0.0 if nan is None else nan, posinf=posinf, neginf=neginf), slope,
-    )  # fmt: skip
+    def replaced(a: np.ndarray) -> np.ndarray:
+        if np.isfinite(a).all():
+            return a.copy()
+        return np.nan_to_num(a, nan=0.0 if nan is None else nan, posinf=posinf, neginf=neginf)
+
+    return of_operand("NanToNum", input, replaced, slope)
 
 
 # -- Limits ------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ class VectorFunction(Direct):
 
     def _call(self, x: np.ndarray, *out: np.ndarray) -> Any:
         if x.dtype == FLOAT32:
-            return self._kernel.call(x, *out)
+            return self._kernel.run(x, *out)
         return None if self._of_numpy is None else self._of_numpy.call(x, *out)
 
     def __call__(self, *operands: np.ndarray) -> Any:
@@ -55,8 +55,7 @@ class VectorFunction(Direct):
                 return self.otherwise(*operands)
         shape = np.broadcast_shapes(*[a.shape for a in operands])
         whole = [_whole(a, shape) for a in operands]
-        # In a trace every launch has to be seen.
-        found = self._kernel.call(*whole) if type(operands[0]) is _ndarray else None
+        found = self._kernel.run(*whole)
         if found is None:
             found = allocation.empty_like(whole[0])
             if found.size:
