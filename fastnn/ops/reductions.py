@@ -399,10 +399,10 @@ def _logcumsumexp_slope(grad: np.ndarray, x: np.ndarray, y: np.ndarray, axis: in
     values, inputs, results = (np.flip(a, axis).astype(np.float64) for a in (grad, x, y))
     total = np.zeros(values.shape)
     for sign in (1.0, -1.0):
-        size = np.maximum(sign * values, 0.0)
-        if size.any():
-            sums = np.logaddexp.accumulate(np.log(size) - results, axis)
-            total += sign * np.exp(sums + inputs)
+        # A gradient that is NaN counts as 0, as in PyTorch.
+        size = np.where(sign * values > 0, sign * values, 0)
+        sums = np.logaddexp.accumulate(np.log(size) - results, axis)
+        total += sign * np.exp(sums + inputs)
     return np.flip(total, axis).astype(grad.dtype)
 
 

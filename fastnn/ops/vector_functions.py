@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastnn import kernels
 from fastnn._core.numpy_trace import dense
-from fastnn._tensor.views import ArrayMap
 from fastnn.kernels.activation.math_functions import direct as direct_kernel
 from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.compiler import FLOAT32
@@ -37,7 +37,7 @@ class VectorFunction(Direct):
 
     __slots__ = ("_kernel", "_of_numpy", "name", "otherwise")
 
-    def __init__(self, name: str, otherwise: ArrayMap) -> None:
+    def __init__(self, name: str, otherwise: Callable[..., Any]) -> None:
         self.name, self.otherwise, self.is_relation = name, otherwise, False
         self._kernel = direct_kernel(name)
         self._of_numpy = Direct(otherwise) if isinstance(otherwise, np.ufunc) else None

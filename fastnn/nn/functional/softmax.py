@@ -68,7 +68,8 @@ def _softmax(input: Tensor, axis: int, logarithm: bool) -> Tensor:
     data = input._data
     shape = data.shape
     is_last = axis == data.ndim - 1
-    rows = out = DIRECT[logarithm].run(data) if is_last else None
+    rows: Any = DIRECT[logarithm].run(data) if is_last else None
+    out = rows
     if out is None:
         x = _rows(data, axis)
         rows = allocation.empty_like(x)
