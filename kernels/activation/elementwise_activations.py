@@ -20,9 +20,10 @@ from fastnn.kernels.llvm.math import exp, expm1, sigmoid, softplus, tanh
 from fastnn.kernels.llvm.simd import fabs, multiply_add
 from fastnn.kernels.runtime.alike import Alike
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
-from fastnn.kernels.runtime.compiler import Kernel, Words, array, by_dtype, inline, integer, part, real
+from fastnn.kernels.runtime.compiler import FLOAT32, Kernel, Words, array, by_dtype, inline, integer, part, real
+from fastnn.kernels.runtime.direct_loops import DirectKernel, DirectKernels
 from fastnn.kernels.runtime.launcher import launch
-from fastnn.kernels.runtime.thread_count import chunks_for
+from fastnn.kernels.runtime.thread_count import SERIAL_OPERATIONS, chunks_for
 
 # Each activation is registered with its value f(x, a, b, c) of one number and up to three constants, its derivative
 # times dy, and a formula, whose derivatives are the second and higher ones. Constants and literals of the value and the
@@ -350,6 +351,16 @@ def _kernels(name: str) -> tuple[dict[np.dtype, Kernel], dict[np.dtype, Kernel],
         by_dtype(f"{name}_backward", backward, _BACKWARD_WORDS, outputs="dx"),
     )
     return *both, *map(Alike, both)  # type: ignore[return-value]  # of two
+
+
+def _direct(activation: str, a: float, b: float, c: float) -> DirectKernel:
+    most = SERIAL_OPERATIONS // FUNCTIONS[activation].cost
+    constants = float(a), float(b), float(c)
+    return DirectKernel(lambda: _kernels(activation)[0][FLOAT32], 1, most=most, constants=constants)
+
+
+# The activations of small float32 arrays: ``DIRECT.run(x, activation, a, b, c)``.
+DIRECT = DirectKernels(_direct, 3)
 
 
 def elementwise_forward(

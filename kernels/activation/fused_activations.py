@@ -13,9 +13,21 @@ from fastnn.kernels.llvm.math import normal_cdf, normal_pdf, sigmoid, tanh
 from fastnn.kernels.llvm.simd import multiply_add
 from fastnn.kernels.runtime.alike import Alike
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
-from fastnn.kernels.runtime.compiler import Words, array, both, by_dtype, inline, integer, part, real, stack_array
+from fastnn.kernels.runtime.compiler import (
+    FLOAT32,
+    Words,
+    array,
+    both,
+    by_dtype,
+    inline,
+    integer,
+    part,
+    real,
+    stack_array,
+)
+from fastnn.kernels.runtime.direct_loops import DirectKernel, DirectKernels
 from fastnn.kernels.runtime.launcher import launch
-from fastnn.kernels.runtime.thread_count import chunks_for
+from fastnn.kernels.runtime.thread_count import SERIAL_OPERATIONS, chunks_for
 
 NONE, RELU, LEAKY_RELU, SIGMOID, TANH, GELU, GELU_TANH = range(7)
 CODES = {
@@ -199,6 +211,16 @@ _FORWARD = by_dtype(
 )  # fmt: skip
 BACKWARD = by_dtype("activation_backward", _backward, BACKWARD_WORDS, outputs="dz")
 _FORWARD_ALIKE, _BACKWARD_ALIKE = Alike(_FORWARD), Alike(BACKWARD)
+
+
+def _direct(activation: str, slope: float) -> DirectKernel:
+    code = activation_code(activation)
+    most = SERIAL_OPERATIONS // cost(code)
+    return DirectKernel(lambda: _FORWARD[FLOAT32], 1, most=most, constants=(code, float(slope)))
+
+
+# The activations of small float32 arrays: ``DIRECT.run(z, activation, slope)``.
+DIRECT = DirectKernels(_direct, 1)
 
 
 def activation_forward(out: np.ndarray, z: np.ndarray, activation: str, slope: float = 0.01) -> None:

@@ -8,9 +8,10 @@ from fastnn.kernels.llvm.math import exp, log
 from fastnn.kernels.llvm.simd import maximum, multiply_add
 from fastnn.kernels.llvm.sums import sum_of, sum_of_products
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import FAST, STRICT, Words, array, by_dtype, inline, integer, part
+from fastnn.kernels.runtime.compiler import FAST, FLOAT32, STRICT, Words, array, by_dtype, inline, integer, part
+from fastnn.kernels.runtime.direct_loops import DirectKernel
 from fastnn.kernels.runtime.launcher import launch
-from fastnn.kernels.runtime.thread_count import chunks_for
+from fastnn.kernels.runtime.thread_count import SERIAL_OPERATIONS, chunks_for
 
 # Floating-point operations per number: an exponential and a few passes; the softmax's backward has none.
 _COST, _BACKWARD_COST = 25, 6
@@ -118,6 +119,19 @@ def _backward(dtype):
 
 _FORWARD = by_dtype("softmax_forward", _forward, _FORWARD_WORDS, outputs="out")
 _BACKWARD = by_dtype("softmax_backward", _backward, _BACKWARD_WORDS, outputs="dx")
+# The functions of small float32 arrays, by `logarithm`: `run(x)` and `run(dy, out)`, along the last dimension.
+DIRECT = tuple(
+    DirectKernel(
+        lambda: _FORWARD[FLOAT32], 1, most=SERIAL_OPERATIONS // _COST, constants=(logarithm,), is_by_rows=True
+    )
+    for logarithm in (0, 1)
+)
+DIRECT_BACKWARD = tuple(
+    DirectKernel(
+        lambda: _BACKWARD[FLOAT32], 2, most=SERIAL_OPERATIONS // _COST, constants=(logarithm,), is_by_rows=True
+    )
+    for logarithm in (0, 1)
+)
 
 
 def softmax_forward(out: np.ndarray, x: np.ndarray, logarithm: bool = False) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -18,13 +19,14 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastnn.kernels.runtime import compiler
+from fastnn.kernels.runtime import compiler, launcher
 from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Words
 from fastnn.kernels.runtime.numpy_loops import _sums_at_once, call_loop, find_loop
 from fastnn.kernels.runtime.python_calls import (
     call_for_real,
     call_words,
     float_value,
+    keep_forever,
     new_array,
     put_zeros,
     python_address,
@@ -32,6 +34,7 @@ from fastnn.kernels.runtime.python_calls import (
 )
 from fastnn.kernels.runtime.raw_memory import (
     WORD,
+    call_slice,
     data_of,
     descriptor_of,
     dimension_of,
@@ -72,6 +75,7 @@ _block = stack_words(8)
 _MOST_DIMENSIONS = 7
 _SHAPE = 8
 _sum_block = stack_words(16)
+_kernel_block = stack_words(8)
 
 
 @intrinsic
@@ -376,6 +380,56 @@ def _choose_directly(me, objects, count):
     return out
 
 
+# -- A kernel of arrays of one shape ------------------------------------------------------------
+
+_KERNEL = Words("; array none hold new_like most operands dtype address is_by_rows extra more")
+
+
+def _launch_directly(me, objects, count):
+    # objects: one or two arrays of one shape and the kernel's dtype; the first again if it is overwritten.
+    table = data_of(me)
+    array, none = integer(table, _KERNEL.array), integer(table, _KERNEL.none)
+    operands, dtype = integer(table, _KERNEL.operands), integer(table, _KERNEL.dtype)
+    x, size = integer(objects, 0), 0
+    is_given = count == operands + 1
+    is_taken = count == operands or (is_given and integer(objects, operands) == x)
+    for i in range(operands if is_taken else 0):
+        y = integer(objects, i)
+        is_taken = is_taken and (
+            type_of(y) == array and descriptor_of(y) == dtype and flags_of(y) & _IN_ORDER == _IN_ORDER
+            and _is_same_shape(x, y)
+        )  # fmt: skip
+    if is_taken:
+        size = _size_of(x)
+        is_taken = 0 < size <= integer(table, _KERNEL.most) and (not is_given or flags_of(x) & _WRITEABLE != 0)
+    if not is_taken:
+        call_words(integer(table, _KERNEL.hold), none, 0, 0, 0)
+        return none
+    out = x
+    if is_given:
+        call_words(integer(table, _KERNEL.hold), out, 0, 0, 0)
+    else:
+        out = call_words(integer(table, _KERNEL.new_like), x, _KEEP_ORDER, 0, 0)
+        if out == 0:
+            return out
+    block = _kernel_block()
+    put_integer(block, 0, data_of(out))
+    for i in range(operands):
+        put_integer(block, 1 + i, data_of(integer(objects, i)))
+    first = 2 + operands
+    if integer(table, _KERNEL.is_by_rows) != 0:
+        columns = dimension_of(x, ndim_of(x) - 1) if ndim_of(x) > 0 else 1
+        put_integer(block, 1 + operands, size // columns)
+        put_integer(block, first, columns)
+        first += 1
+    else:
+        put_integer(block, 1 + operands, size)
+    for i in range(integer(table, _KERNEL.extra)):
+        put_integer(block, first + i, integer(table, _KERNEL.more + i))
+    call_slice(integer(table, _KERNEL.address), block, 0, 1)
+    return out
+
+
 # -- The functions of Python --------------------------------------------------------------------
 
 
@@ -423,6 +477,82 @@ class Direct:
         return python_function(f"{self.ufunc.__name__}_directly", _compute_directly, np.array(words, np.int64))
 
 
+class DirectKernel:
+    """A kernel of one dtype whose block is the result, one or two operands, their size, and constants.
+
+    Args:
+        kernel: returns it; called once, at the first call.
+        operands: how many.
+        dtype: of all arrays.
+        most: numbers of an array, for which one thread is enough.
+        constants: up to three integers and floats, the last words of the block.
+        is_by_rows: the block has rows and columns in the place of the size; columns is the last dimension.
+
+    ``call(x)`` or ``call(x, y)``: C-contiguous arrays of one shape; with x as one more argument it is overwritten.
+    Returns the result, or None for other arrays and for too many numbers, of which a launch is a small part.
+    """
+
+    __slots__ = ("_constants", "_dtype", "_is_by_rows", "_kernel", "_most", "_operands", "call")
+
+    def __init__(
+        self, kernel: Callable[[], compiler.Kernel], operands: int, dtype: np.dtype = FLOAT32, most: int = MOST,
+        constants: tuple[float, ...] = (), is_by_rows: bool = False,
+    ) -> None:
+        self._is_by_rows = is_by_rows
+        self._kernel, self._operands, self._dtype, self._constants = kernel, operands, dtype, constants
+        self._most = min(most, MOST)
+        self.call: Any = self._first_call
+
+    def _first_call(self, *args: Any) -> Any:
+        kernel = self._kernel()
+        more = [c if isinstance(c, int) else int(np.float64(c).view(np.int64)) for c in self._constants]
+        words = [
+            id(np.ndarray), id(None), python_address("Py_IncRef"), _numpy_function(_NEW_LIKE_ARRAY), self._most,
+            self._operands, id(self._dtype), kernel.compile(), int(self._is_by_rows), len(more), *more, 0,
+        ]  # fmt: skip
+        # The function may be called as long as the process lives.
+        keep_forever(kernel)
+        self.call = python_function("launch_directly", _launch_directly, np.array(words, np.int64))
+        return self.call(*args)
+
+    def run(self, *arrays: np.ndarray) -> Any:
+        """As ``call``, and None while the launches of this thread are recorded."""
+        if launcher._recorders and launcher.is_watched():
+            return None
+        return self.call(*arrays)
+
+
+class DirectKernels:
+    """Direct kernels by a name and constants, for the first few sets of constants: each is kept for ever.
+
+    Args:
+        make: the :class:`DirectKernel` of a name and constants.
+    """
+
+    __slots__ = ("_found", "_make", "_pack")
+    _MOST = 64
+
+    def __init__(self, make: Callable[..., DirectKernel], constants: int) -> None:
+        self._make = make
+        # The bits, which tell 0 from -0, and of which NaN is equal to itself.
+        self._pack = struct.Struct(f"{constants}d").pack
+        self._found: dict[tuple[str, bytes], DirectKernel] = {}
+
+    def run(self, x: np.ndarray, name: str, *constants: float) -> Any:
+        """The result for an array; None if it has to be launched."""
+        try:
+            key = name, self._pack(*constants)
+        except struct.error:
+            # No number: the launch raises the error.
+            return None
+        found = self._found.get(key)
+        if found is None:
+            if len(self._found) >= self._MOST:
+                return None
+            found = self._found[key] = self._make(name, *constants)
+        return found.run(x)
+
+
 class _AtFirstCall:
     """A function that is made when it is first called."""
 
@@ -468,4 +598,4 @@ SUM = _AtFirstCall(_make_sum)
 # `CHOICE.call(mask, x, y)`: as `np.where`.
 CHOICE = _AtFirstCall(_make_choice)
 # All functions of this file that are compiled.
-FUNCTIONS = _compute_directly, _sum_directly, _choose_directly
+FUNCTIONS = _compute_directly, _sum_directly, _choose_directly, _launch_directly

@@ -11,6 +11,7 @@ from fastnn import kernels
 from fastnn._autograd.engine import Node
 from fastnn._core.dtypes import dtype as _dtype
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
+from fastnn.kernels.reduce.softmax import DIRECT, DIRECT_BACKWARD
 from fastnn.kernels.runtime import allocation
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.random import default_generator
@@ -64,21 +65,31 @@ def _softmax(input: Tensor, axis: int, logarithm: bool) -> Tensor:
         return _wrap(input._data.copy())
     if input._data.dtype.kind != "f":
         _check_floating("log_softmax" if logarithm else "softmax", input)
-    shape = input._data.shape
-    x = _rows(input._data, axis)
-    rows = allocation.empty_like(x)
-    try:
-        kernels.softmax_forward(rows, x, logarithm)
-    except TypeError as error:
-        _half(error, input)
-        return _softmax(input.float(), axis, logarithm).half()
-    out = _back(rows, shape, axis)
+    data = input._data
+    shape = data.shape
+    is_last = axis == data.ndim - 1
+    rows: Any = DIRECT[logarithm].run(data) if is_last else None
+    out = rows
+    if out is None:
+        x = _rows(data, axis)
+        rows = allocation.empty_like(x)
+        try:
+            kernels.softmax_forward(rows, x, logarithm)
+        except TypeError as error:
+            _half(error, input)
+            return _softmax(input.float(), axis, logarithm).half()
+        out = _back(rows, shape, axis)
     if not _recorded(input):
         return _wrap(out)
 
     def run(grad: Tensor) -> tuple[Tensor]:
-        dx = allocation.empty_like(rows)
-        kernels.softmax_backward(dx, _rows(grad._data, axis), rows, logarithm)
+        dy = grad._data
+        dx = DIRECT_BACKWARD[logarithm].run(dy, rows) if is_last else None
+        if dx is not None:
+            return (_wrap(dx),)
+        y = rows if rows.ndim == 2 else _rows(rows, axis)
+        dx = allocation.empty_like(y)
+        kernels.softmax_backward(dx, _rows(dy, axis), y, logarithm)
         return (_wrap(_back(dx, shape, axis)),)
 
     def recompute() -> Tensor:
