@@ -24,6 +24,13 @@ _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _TEXT = (".csv", ".tsv", ".txt", ".data")
 _PARQUET = (".parquet", ".pq")
 FORMATS = "a .csv, .tsv, .parquet or .npz file, or a folder of IDX files"
+# A number such as 1,5 or 1.234,50 or 3,5 %.
+_DECIMAL_COMMA = re.compile(r"[^\w,]*(\d+|\d{1,3}(\.\d{3})+),\d+\W*(EUR|CHF)?\s*")
+# Texts that pandas reads as missing, without spaces around them.
+_MISSING = frozenset({
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
+})  # fmt: skip
 # Names of arrays in an NPZ file, in the order in which they are looked for.
 _INPUTS, _TARGETS = ("x", "X", "data", "images", "features"), ("y", "Y", "target", "targets", "labels", "label")
 
@@ -173,7 +180,23 @@ def _read_csv(pandas: Any, path: str | os.PathLike[str], encoding: str, header: 
                 "which calls the columns 1, 2, 3, ..."
             )
     frame.columns = names
+    _strip(pandas, frame)
+    # Of numbers that pandas leaves as texts: "1.234,50 €".
+    frame.attrs["decimal"] = decimal
     return frame
+
+
+def _strip(pandas: Any, frame: Any) -> None:
+    """Remove spaces around texts: quotes are rare, and "Yes " is no class beside "Yes"."""
+    for i, name in enumerate(frame.columns):
+        column = frame.iloc[:, i]
+        if not pandas.api.types.is_object_dtype(column) and not pandas.api.types.is_string_dtype(column):
+            continue
+        texts = {value: value.strip() for value in column.dropna().unique() if isinstance(value, str)}
+        changed = {value: text for value, text in texts.items() if text != value}
+        if changed:
+            new = {value: None if text in _MISSING else text for value, text in changed.items()}
+            frame[name] = column.map(lambda value, new=new: new.get(value, value) if isinstance(value, str) else value)
 
 
 def _read(pandas: Any, source: Any, **options: Any) -> Any:
@@ -218,7 +241,7 @@ def _dialect(head: str) -> tuple[str, str]:
         return ",", "."
     separator = max(tables, key=lambda separator: len(tables[separator][0]) if tables[separator] else 0)
     is_comma = separator != "," and any(
-        re.fullmatch(r"\s*[-+]?\d+,\d+\s*", cell) for record in tables[separator][1:] for cell in record
+        _DECIMAL_COMMA.fullmatch(cell) for record in tables[separator][1:] for cell in record
     )
     return separator, "," if is_comma else "."
 
