@@ -126,7 +126,8 @@ class Columns:
         matrix = matrix[:, is_used]
         if not (roles.numbers or roles.dates or roles.categories):
             reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in roles.left_out.items())
-            raise ValueError(f"no column is left to learn from ({reasons or 'there is none but the target'})")
+            none = "all others are dropped" if len(frame.columns) else "there is none but the target"
+            raise ValueError(f"no column is left to learn from ({reasons or none})")
         mean = scale = fill = np.zeros(0)
         indicated: list[int] = []
         if matrix.shape[1]:

@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import itertools
+import lzma
 import os
 import re
 import sys
@@ -23,6 +24,7 @@ from fastnn.tabular.extras import optional
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _TEXT = (".csv", ".tsv", ".txt", ".data")
 _PARQUET = (".parquet", ".pq")
+_SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 FORMATS = "a .csv, .tsv, .parquet or .npz file, or a folder of IDX files"
 # A number such as 1,5 or 1.234,50 or 3,5 %.
 _DECIMAL_COMMA = re.compile(r"[^\w,]*(\d+|\d{1,3}(\.\d{3})+),\d+\W*(EUR|CHF)?\s*")
@@ -66,10 +68,25 @@ def read(path: str | os.PathLike[str] | None, *, encoding: str = "utf-8", header
     (60000, 28, 28)
     """
     if path is None or (str(path) != "-" and Path(path).is_dir()):
+        if path is not None:
+            _check_folder(Path(path))
         return Pictures(*load_mnist(path))
     if Path(path).suffix.lower() == ".npz":
         return _read_npz(Path(path))
     return read_table(path, encoding=encoding, header=header)
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise FileNotFoundError, with the tables that are there, for a folder without any IDX file."""
+    names = sorted(entry.name for entry in folder.iterdir())
+    if any("idx" in name.lower() for name in names):
+        # load_mnist names the file that is missing.
+        return
+    tables = [name for name in names if _ending(name) in (*_TEXT, *_PARQUET, ".npz")]
+    more = f", ... ({len(tables)} in all)" if len(tables) > 3 else ""
+    hint = f"; it has tables: give one of them, {', '.join(tables[:3])}{more}" if tables else ""
+    problem = f"no IDX files such as train-images-idx3-ubyte in this folder{hint}"
+    raise FileNotFoundError(errno.ENOENT, problem, str(folder))
 
 
 def read_table(path: str | os.PathLike[str], *, encoding: str = "utf-8", header: bool = True) -> Any:
@@ -96,7 +113,8 @@ def read_table(path: str | os.PathLike[str], *, encoding: str = "utf-8", header:
     if str(path) != "-" and not Path(path).exists():
         raise FileNotFoundError(errno.ENOENT, "no such file or folder", os.fspath(path))
     if str(path) != "-" and ending not in (*_TEXT, *_PARQUET):
-        raise ValueError(f"{path}: cannot tell the format by the name, expected {FORMATS}")
+        hint = "; save the sheet as CSV" if ending in _SHEETS else ""
+        raise ValueError(f"{path}: cannot tell the format by the name, expected {FORMATS}{hint}")
     pandas = optional("pandas", "a table")
     if str(path) != "-":
         # The system's error, with the name of the file, before the libraries' own.
@@ -164,7 +182,12 @@ def _read_csv(pandas: Any, path: str | os.PathLike[str], encoding: str, header: 
         raise ValueError(f"{path}: not a text in {name}: give its encoding, such as --encoding {other}") from error
     except LookupError as error:
         raise ValueError(f"there is no encoding {encoding!r}, expected one such as utf-8 or latin-1") from error
-    except (EOFError, zipfile.BadZipFile) as error:
+    except (EOFError, zipfile.BadZipFile, lzma.LZMAError) as error:
+        raise ValueError(f"{path}: damaged: {_first_line(error)}") from error
+    except OSError as error:
+        # gzip and bz2 raise it without a number or the name of the file.
+        if error.errno is not None:
+            raise
         raise ValueError(f"{path}: damaged: {_first_line(error)}") from error
     if not isinstance(frame.index, pandas.RangeIndex):
         # pandas would make names of rows of the first columns.
@@ -218,7 +241,6 @@ def _text(pandas: Any, source: Any, encoding: str) -> IO[str]:
         return io.TextIOWrapper(io.BytesIO(source.getvalue()), encoding=encoding)
     import bz2
     import gzip
-    import lzma
 
     opener: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(Path(source).suffix.lower())
     if opener is None and Path(source).suffix.lower() in _COMPRESSED:
