@@ -111,6 +111,8 @@ def check_output(path: str | os.PathLike[str] | None, option: str, size: int = 0
     """
     if path is None:
         return
+    if not str(path):
+        raise Failure(f"{option}: expected the path of a file, found ''")
     if str(path) == STDOUT:
         if option in _TEXT_OPTIONS:
             return

@@ -108,7 +108,8 @@ def _memory() -> float:
 def _pictures(data: Pictures, options: argparse.Namespace, say: Callable[[str], None]) -> Prepared:
     for option in ("target", "drop", "keep", "categorical"):
         if getattr(options, option):
-            raise Failure(f"--{option} is for tables, and {options.data or 'MNIST'} has pictures")
+            hint = "" if options.data else "; give the file of the table"
+            raise Failure(f"--{option} is for tables, and {options.data or 'MNIST'} has pictures{hint}")
     if data.labels is None:
         raise Failure(f"{options.data}: there are no labels")
     if options.task == "regression":

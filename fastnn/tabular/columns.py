@@ -1,19 +1,20 @@
 """How the columns of a table become the inputs of a network, by scikit-learn's transformers.
 
 Numbers are scaled to mean 0 and variance 1, missing ones become the median, and a further input says where they were
-missing. Dates are numbers of days. Texts are categories, with one input for each value. A fitted transformer is stored
-as its numbers and texts, and fitted again on rows that give the same.
+missing. Dates are numbers of days. Texts such as "30%" and "31.1.2026" are numbers and dates, too. Other texts are
+categories, with one input for each value. A fitted transformer is stored as its numbers and texts, and fitted again on
+rows that give the same.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fastnn.kernels.runtime import allocation
+from fastnn.tabular import texts as _spelled
 from fastnn.tabular.extras import optional
 
 # The values of a column of texts that get an input of their own: the most frequent ones.
@@ -23,7 +24,6 @@ LARGEST = 1e100
 # Inputs that are further from the mean are moved here: float32 ends at 3e38.
 FURTHEST = 1e30
 _MISSING = ""
-_DATE = re.compile(r"\s*\d{4}[-/]\d{1,2}[-/]\d{1,2}([ T]\d{1,2}:\d{2}.*)?\s*")
 
 
 @dataclass
@@ -55,6 +55,7 @@ class Columns:
         indicated: places of those that have a further input, 1 where they are missing.
         values: for each column of categories its values, "" for a missing one.
         left_out: columns that were not used, by the reason.
+        day_first: the dates that are written as 31/01/2026, not as 01/31/2026.
     """
 
     def __init__(
@@ -68,10 +69,12 @@ class Columns:
         indicated: list[int],
         values: list[list[str]],
         left_out: dict[str, list[str]] | None = None,
+        day_first: list[str] | None = None,
     ) -> None:
         self.numbers, self.dates, self.categories = numbers, dates, categories
         self.mean, self.scale, self.fill = mean, scale, fill
         self.indicated, self.values, self.left_out = indicated, values, left_out or {}
+        self.day_first = day_first or []
         self._scaler, self._imputer, self._encoder = self._transformers()
 
     @classmethod
@@ -113,7 +116,8 @@ class Columns:
                     raise ValueError(f"there is no column {name!r} to {option}{similar(name, frame.columns)}")
         roles = _roles(frame, drop, keep, categorical)
         # Of all rows, so that an error names the row of the file.
-        matrix = _matrix(frame, roles.numbers, roles.dates)
+        day_first = [name for name in roles.dates if _is_day_first(frame[name])]
+        matrix = _matrix(frame, roles.numbers, roles.dates, day_first)
         if rows is not None:
             matrix, frame = matrix[rows], frame.iloc[rows]
         # Rows that are held out may have the only values of a column. Its weights would stay random.
@@ -122,7 +126,8 @@ class Columns:
         matrix = matrix[:, is_used]
         if not (roles.numbers or roles.dates or roles.categories):
             reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in roles.left_out.items())
-            raise ValueError(f"no column is left to learn from ({reasons or 'there is none but the target'})")
+            none = "all others are dropped" if len(frame.columns) else "there is none but the target"
+            raise ValueError(f"no column is left to learn from ({reasons or none})")
         mean = scale = fill = np.zeros(0)
         indicated: list[int] = []
         if matrix.shape[1]:
@@ -140,7 +145,10 @@ class Columns:
             if len(ranked) > MOST_VALUES:
                 reason = f"only the {MOST_VALUES} most frequent of many values have an input"
                 roles.left_out.setdefault(reason, []).append(name)
-        return cls(roles.numbers, roles.dates, roles.categories, mean, scale, fill, indicated, values, roles.left_out)
+        return cls(
+            roles.numbers, roles.dates, roles.categories, mean, scale, fill, indicated, values, roles.left_out,
+            [name for name in day_first if name in roles.dates],
+        )  # fmt: skip
 
     def _transformers(self) -> tuple[Any, Any, Any]:
         """scikit-learn's transformers with these numbers, by their public interface."""
@@ -199,7 +207,7 @@ class Columns:
             )
         parts = []
         if self._scaler is not None:
-            matrix = _matrix(frame, self.numbers, self.dates)
+            matrix = self.matrix(frame)
             scaled = self._imputer.transform(self._scaler.transform(matrix))
             parts.append(np.clip(scaled, -FURTHEST, FURTHEST).astype(dtype))
         if self._encoder is not None:
@@ -215,7 +223,7 @@ class Columns:
 
     def matrix(self, frame: Any) -> np.ndarray:
         """The numbers and dates before they are scaled, float64 (rows, columns), NaN where missing."""
-        return _matrix(frame, self.numbers, self.dates)
+        return _matrix(frame, self.numbers, self.dates, self.day_first)
 
     def texts(self, frame: Any) -> np.ndarray:
         """The categories as texts, (rows, columns), "" where missing."""
@@ -239,6 +247,8 @@ class Columns:
             "numbers": self.numbers, "dates": self.dates, "categories": self.categories, "mean": self.mean.tolist(),
             "scale": self.scale.tolist(), "fill": self.fill.tolist(), "indicated": self.indicated,
             "values": self.values, "left_out": self.left_out,
+            # Versions that do not know the key read all other files.
+            **({"day_first": self.day_first} if self.day_first else {}),
         }  # fmt: skip
 
     @classmethod
@@ -261,6 +271,9 @@ class Columns:
         places = data["indicated"]
         if not all(type(i) is int and 0 <= i < count for i in places) or len(set(places)) < len(places):
             raise ValueError(f"'indicated' must have places of numbers and dates, found {places}")
+        day_first = data.get("day_first", [])
+        if type(day_first) is not list or not all(name in data["dates"] for name in day_first):
+            raise ValueError(f"'day_first' must have names of dates, found {day_first}")
         left_out = data["left_out"]
         if not all(isinstance(text, str) for reason, names in left_out.items() for text in (reason, *names)):
             raise ValueError("'left_out' must have texts")
@@ -314,7 +327,7 @@ def _roles(frame: Any, drop: tuple[str, ...], keep: tuple[str, ...], categorical
                 roles.numbers.append(name)
             else:
                 leave_out(name, "it numbers the rows")
-        elif _are_dates(column):
+        elif _spelled.are_dates(column):
             roles.dates.append(name)
         elif distinct > max(10, len(column) // 2) and name not in keep:
             leave_out(name, "nearly as many different texts as rows")
@@ -330,7 +343,13 @@ def _is_numeric(column: Any) -> bool:
         return True
     if types.is_numeric_dtype(column) or types.is_bool_dtype(column):
         return not types.is_complex_dtype(column)
-    # Booleans, or numbers, with missing values.
+    return _has_numbers(column) or _spelled.are_numbers(column)
+
+
+def _has_numbers(column: Any) -> bool:
+    """Whether a column of objects has booleans, or numbers, and missing values."""
+    from pandas.api import types
+
     return types.is_object_dtype(column) and types.infer_dtype(column, skipna=True) in (
         "boolean", "integer", "floating", "mixed-integer-float", "decimal",
     )  # fmt: skip
@@ -342,22 +361,19 @@ def _numbers_the_rows(column: Any) -> bool:
     return array.dtype.kind in "iu" and len(array) > 10 and bool((np.diff(np.sort(array)) == 1).all())
 
 
-def _are_dates(column: Any) -> bool:
-    filled = column.dropna()
-    return len(filled) > 0 and all(_DATE.fullmatch(str(value)) for value in filled.head(1000)) and bool(
-        _days(column).notna().sum() == len(filled)
-    )  # fmt: skip
+def _is_day_first(column: Any) -> bool:
+    return not _is_time(column) and bool(_spelled.is_day_first(column))
 
 
-def _days(column: Any) -> Any:
-    """Days since 1970, a pandas series of float64, NaN for what is not a date."""
+def _days(column: Any, day_first: bool) -> Any:
+    """Days since 1970, a pandas series of float64, NaN for a value that is not a date."""
     import pandas
     from pandas.api import types
 
     if types.is_numeric_dtype(column):
         # 20260131 is a date; pandas 4 would take it for a time since 1970.
         column = _texts(column)
-    times = pandas.to_datetime(column, utc=True, errors="coerce", format=None if _is_time(column) else "ISO8601")
+    times = pandas.to_datetime(column, utc=True) if _is_time(column) else _spelled.times_of(column, day_first)
     return (times - pandas.Timestamp(0, tz="UTC")) / pandas.Timedelta(days=1)
 
 
@@ -367,7 +383,7 @@ def _is_time(column: Any) -> bool:
     return bool(types.is_datetime64_any_dtype(column))
 
 
-def _matrix(frame: Any, numbers: list[str], dates: list[str]) -> np.ndarray:
+def _matrix(frame: Any, numbers: list[str], dates: list[str], day_first: list[str]) -> np.ndarray:
     """Numbers and dates as float64 (rows, columns), NaN where missing."""
     import pandas
     from pandas.api import types
@@ -377,8 +393,8 @@ def _matrix(frame: Any, numbers: list[str], dates: list[str]) -> np.ndarray:
         column = frame[name]
         if types.is_timedelta64_dtype(column):
             column = column / pandas.Timedelta(days=1)
-        elif not _is_numeric(column):
-            parsed = pandas.to_numeric(column, errors="coerce")
+        elif not types.is_numeric_dtype(column) and not _has_numbers(column):
+            parsed = _spelled.numbers_of(column).fillna(pandas.to_numeric(column, errors="coerce"))
             _refuse(name, "a number", column, parsed)
             column = parsed
         out[:, i] = column.astype("Float64").to_numpy(np.float64, na_value=np.nan)
@@ -388,14 +404,14 @@ def _matrix(frame: Any, numbers: list[str], dates: list[str]) -> np.ndarray:
             number = "an infinite number" if np.isinf(out[row, i]) else f"{out[row, i]:g}, which is too large,"
             raise ValueError(f"the column {name!r} has {number} in row {row + 1}")
     for i, name in enumerate(dates, len(numbers)):
-        parsed = _days(frame[name])
+        parsed = _days(frame[name], name in day_first)
         _refuse(name, "a date such as 2026-01-31", frame[name], parsed)
         out[:, i] = parsed
     return out
 
 
 def _refuse(name: str, expected: str, column: Any, parsed: Any) -> None:
-    wrong = (parsed.isna() & column.notna()).to_numpy()
+    wrong = (parsed.isna() & ~_spelled.missing_marks(column)).to_numpy()
     if wrong.any():
         row = int(wrong.argmax())
         raise ValueError(f"the column {name!r} must be {expected}, found {str(column.iloc[row])!r} in row {row + 1}")

@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import itertools
+import lzma
 import os
 import re
 import sys
@@ -23,7 +24,15 @@ from fastnn.tabular.extras import optional
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _TEXT = (".csv", ".tsv", ".txt", ".data")
 _PARQUET = (".parquet", ".pq")
+_SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 FORMATS = "a .csv, .tsv, .parquet or .npz file, or a folder of IDX files"
+# A number such as 1,5 or 1.234,50 or 3,5 %.
+_DECIMAL_COMMA = re.compile(r"[^\w,]*(\d+|\d{1,3}(\.\d{3})+),\d+\W*(EUR|CHF)?\s*")
+# Texts that pandas reads as missing, without spaces around them.
+_MISSING = frozenset({
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
+})  # fmt: skip
 # Names of arrays in an NPZ file, in the order in which they are looked for.
 _INPUTS, _TARGETS = ("x", "X", "data", "images", "features"), ("y", "Y", "target", "targets", "labels", "label")
 
@@ -59,10 +68,25 @@ def read(path: str | os.PathLike[str] | None, *, encoding: str = "utf-8", header
     (60000, 28, 28)
     """
     if path is None or (str(path) != "-" and Path(path).is_dir()):
+        if path is not None:
+            _check_folder(Path(path))
         return Pictures(*load_mnist(path))
     if Path(path).suffix.lower() == ".npz":
         return _read_npz(Path(path))
     return read_table(path, encoding=encoding, header=header)
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise FileNotFoundError, with the tables that are there, for a folder without any IDX file."""
+    names = sorted(entry.name for entry in folder.iterdir())
+    if any("idx" in name.lower() for name in names):
+        # load_mnist names the file that is missing.
+        return
+    tables = [name for name in names if _ending(name) in (*_TEXT, *_PARQUET, ".npz")]
+    more = f", ... ({len(tables)} in all)" if len(tables) > 3 else ""
+    hint = f"; it has tables: give one of them, {', '.join(tables[:3])}{more}" if tables else ""
+    problem = f"no IDX files such as train-images-idx3-ubyte in this folder{hint}"
+    raise FileNotFoundError(errno.ENOENT, problem, str(folder))
 
 
 def read_table(path: str | os.PathLike[str], *, encoding: str = "utf-8", header: bool = True) -> Any:
@@ -89,7 +113,8 @@ def read_table(path: str | os.PathLike[str], *, encoding: str = "utf-8", header:
     if str(path) != "-" and not Path(path).exists():
         raise FileNotFoundError(errno.ENOENT, "no such file or folder", os.fspath(path))
     if str(path) != "-" and ending not in (*_TEXT, *_PARQUET):
-        raise ValueError(f"{path}: cannot tell the format by the name, expected {FORMATS}")
+        hint = "; save the sheet as CSV" if ending in _SHEETS else ""
+        raise ValueError(f"{path}: cannot tell the format by the name, expected {FORMATS}{hint}")
     pandas = optional("pandas", "a table")
     if str(path) != "-":
         # The system's error, with the name of the file, before the libraries' own.
@@ -157,7 +182,12 @@ def _read_csv(pandas: Any, path: str | os.PathLike[str], encoding: str, header: 
         raise ValueError(f"{path}: not a text in {name}: give its encoding, such as --encoding {other}") from error
     except LookupError as error:
         raise ValueError(f"there is no encoding {encoding!r}, expected one such as utf-8 or latin-1") from error
-    except (EOFError, zipfile.BadZipFile) as error:
+    except (EOFError, zipfile.BadZipFile, lzma.LZMAError) as error:
+        raise ValueError(f"{path}: damaged: {_first_line(error)}") from error
+    except OSError as error:
+        # gzip and bz2 raise it without a number or the name of the file.
+        if error.errno is not None:
+            raise
         raise ValueError(f"{path}: damaged: {_first_line(error)}") from error
     if not isinstance(frame.index, pandas.RangeIndex):
         # pandas would make names of rows of the first columns.
@@ -173,7 +203,23 @@ def _read_csv(pandas: Any, path: str | os.PathLike[str], encoding: str, header: 
                 "which calls the columns 1, 2, 3, ..."
             )
     frame.columns = names
+    _strip(pandas, frame)
+    # Of numbers that pandas leaves as texts: "1.234,50 €".
+    frame.attrs["decimal"] = decimal
     return frame
+
+
+def _strip(pandas: Any, frame: Any) -> None:
+    """Remove spaces around texts: quotes are rare, and "Yes " is no class beside "Yes"."""
+    for i, name in enumerate(frame.columns):
+        column = frame.iloc[:, i]
+        if not pandas.api.types.is_object_dtype(column) and not pandas.api.types.is_string_dtype(column):
+            continue
+        texts = {value: value.strip() for value in column.dropna().unique() if isinstance(value, str)}
+        changed = {value: text for value, text in texts.items() if text != value}
+        if changed:
+            new = {value: None if text in _MISSING else text for value, text in changed.items()}
+            frame[name] = column.map(lambda value, new=new: new.get(value, value) if isinstance(value, str) else value)
 
 
 def _read(pandas: Any, source: Any, **options: Any) -> Any:
@@ -195,7 +241,6 @@ def _text(pandas: Any, source: Any, encoding: str) -> IO[str]:
         return io.TextIOWrapper(io.BytesIO(source.getvalue()), encoding=encoding)
     import bz2
     import gzip
-    import lzma
 
     opener: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(Path(source).suffix.lower())
     if opener is None and Path(source).suffix.lower() in _COMPRESSED:
@@ -218,7 +263,7 @@ def _dialect(head: str) -> tuple[str, str]:
         return ",", "."
     separator = max(tables, key=lambda separator: len(tables[separator][0]) if tables[separator] else 0)
     is_comma = separator != "," and any(
-        re.fullmatch(r"\s*[-+]?\d+,\d+\s*", cell) for record in tables[separator][1:] for cell in record
+        _DECIMAL_COMMA.fullmatch(cell) for record in tables[separator][1:] for cell in record
     )
     return separator, "," if is_comma else "."
 

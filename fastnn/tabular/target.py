@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.tabular import texts as _spelled
 from fastnn.tabular.columns import LARGEST
 
 # A column of at most so many different whole numbers has classes.
@@ -47,6 +48,8 @@ class Target:
         'regression'
         """
         array = _plain(values)
+        if task == "regression" or (task is None and len(np.unique(array)) > MOST_CLASSES_OF_NUMBERS):
+            array = _numbers(values, array)
         is_number = array.dtype.kind in "iuf"
         if is_number:
             _check_size(name, array)
@@ -92,7 +95,7 @@ class Target:
         means: list[float] = []
         scales: list[float] = []
         for name in names:
-            array = _plain(frame[name])
+            array = _numbers(frame[name], _plain(frame[name]))
             if array.dtype.kind not in "iuf":
                 raise ValueError(
                     f"several targets must be numbers, and {name!r} has values such as {str(array[0])!r}: train a "
@@ -135,7 +138,7 @@ class Target:
         """
         if self.kind == "regression":
             columns = [values[name] for name in self.columns] if hasattr(values, "columns") else [values]
-            arrays = [_plain(column) for column in columns]
+            arrays = [_numbers(column, _plain(column)) for column in columns]
             for name, array in zip(self.columns, arrays, strict=True):
                 if array.dtype.kind not in "iufb":
                     raise ValueError(f"the target {name!r} must be a number, found {str(array[0])!r}")
@@ -220,6 +223,14 @@ def _plain(values: Any) -> np.ndarray:
     if kinds and kinds <= {int, float, np.int64, np.float64, Decimal}:
         return array.astype(np.float64)
     return np.array([str(value) for value in array.tolist()])
+
+
+def _numbers(values: Any, plain: np.ndarray) -> np.ndarray:
+    """The numbers that a column of texts such as "$1,935.00" means; other columns as they are."""
+    if plain.dtype.kind != "U" or not hasattr(values, "attrs") or not _spelled.are_numbers(values):
+        return plain
+    numbers = _spelled.numbers_of(values)
+    return plain if numbers.isna().any() else numbers.to_numpy()
 
 
 def _are_whole(numbers: np.ndarray) -> bool:

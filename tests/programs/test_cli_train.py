@@ -515,6 +515,35 @@ def test_errors_of_tables_are_one_line(capsys, tables):
         assert message in failure(capsys, "train", *argv), argv
 
 
+def test_files_that_are_no_table_are_one_line(capsys, tmp_path):
+    def message(*argv):
+        return failure(capsys, *argv).rstrip("\n")
+
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    assert message("train", str(folder)) == (
+        f"fastnn: {folder}: no IDX files such as train-images-idx3-ubyte in this folder"
+    )
+    for name in ("a.csv", "b.parquet", "c.npz", "d.tsv.gz", "e.py"):
+        (folder / name).touch()
+    assert message("train", str(folder)).endswith(
+        "in this folder; it has tables: give one of them, a.csv, b.parquet, c.npz, ... (4 in all)"
+    )
+    for ending in ("gz", "bz2", "xz"):
+        Path(f"a.csv.{ending}").write_text("no such archive")
+        found = message("train", f"a.csv.{ending}", "--target", "y")
+        assert found.startswith(f"fastnn: a.csv.{ending}: damaged: ")
+    Path("a.xlsx").touch()
+    assert message("train", "a.xlsx", "--target", "y").endswith("folder of IDX files; save the sheet as CSV")
+    assert message("train", "--target", "y") == (
+        "fastnn: --target is for tables, and MNIST has pictures; give the file of the table"
+    )
+    for option in ("--save", "--report", "--json", "--checkpoint"):
+        assert message("train", option, "") == f"fastnn: {option}: expected the path of a file, found ''"
+    Path("two.csv").write_text("x,y\n1,a\n2,b\n")
+    assert "(all others are dropped)" in message("train", "two.csv", "--target", "y", "--drop", "x")
+
+
 def test_rows_without_a_target_tell_what_a_column_is(capsys, tables):
     frame = frame_of()
     frame.loc[[3, 40], "kind"] = None

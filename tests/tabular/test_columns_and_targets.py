@@ -68,6 +68,72 @@ def test_what_columns_become():
     assert kept.categories == ["name"]
 
 
+SPELLED = """date; us date; named; amount; share; power; code; plan; price
+1.2.2021; 1/2/2020 3:05 PM; Jan 2, 2020; 1.234,50 €; 5 %; ?; 007; basic ; 12.345,50 EUR
+31.12.2021; 1/31/2020 12:00 AM; 31-Dec-2021; 2,25 €; 12,5 %; 90; 010; N/A ; 1.000,00 EUR
+3.2.2021; 1/2/2020; March 3 2021; -3,00 €; 0 %; 70; 007; basic; 2,00 EUR
+"""
+
+
+def test_numbers_and_dates_in_the_spellings_of_spreadsheets(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(SPELLED, encoding="utf-8")
+    frame = read_table(path)
+    inputs = frame.drop(columns="price")
+    columns = Columns.fit(inputs, categorical=("code",))
+    assert (columns.numbers, columns.dates) == (["amount", "share", "power"], ["date", "us date", "named"])
+    assert (columns.categories, columns.values[1]) == (["code", "plan"], ["", "basic"])
+    expected = pandas.DataFrame(
+        {
+            "amount": [1234.5, 2.25, -3.0], "share": [5, 12.5, 0], "power": [np.nan, 90, 70],
+            "date": ["2021-02-01", "2021-12-31", "2021-02-03"],
+            "us date": ["2020-01-02 15:05", "2020-01-31 00:00", "2020-01-02 00:00"],
+            "named": ["2020-01-02", "2021-12-31", "2021-03-03"], "code": ["7", "10", "7"],
+            "plan": ["basic", None, "basic"],
+        }
+    )  # fmt: skip
+    np.testing.assert_array_equal(columns.matrix(inputs), columns.matrix(expected))
+    target = Target.fit("price", frame["price"], "regression")
+    encoded = target.encode(frame["price"], np.float64)
+    np.testing.assert_allclose(target.decode(encoded), [12345.5, 1000, 2])
+    with pytest.raises(ValueError, match="the column 'share' must be a number, found 'some' in row 2"):
+        columns.transform(inputs.assign(share=["5 %", "some", "?"]))
+    with pytest.raises(ValueError, match=r"the column 'us date' must be a date .* found '31/1/2020' in row 1"):
+        columns.transform(inputs.assign(**{"us date": "31/1/2020"}))
+
+
+def test_the_order_of_day_and_month_is_kept():
+    frame = pandas.DataFrame({"day": ["01/02/2026", "31/01/2026", "-"]})
+    columns = Columns.from_dict(Columns.fit(frame).to_dict())
+    days = columns.matrix(pandas.DataFrame({"day": ["01/02/2026", "2026-02-01", "1 Feb 2026", None]}))[:, 0]
+    assert days[0] == days[1] == days[2] == (np.datetime64("2026-02-01") - np.datetime64("1970-01-01")).astype(int)
+    assert np.isnan(days[3])
+    data = columns.to_dict()
+    for wrong in ("day", ["other"], None, [1]):
+        with pytest.raises(ValueError, match="'day_first' must have names of dates"):
+            Columns.from_dict({**data, "day_first": wrong})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["007", "008"], ["1.2.3", "1.2.4"], ["$5", "free"], ["1,23", "4,56"], ["5-10", "10-20"], ["30", "5"],
+        ["?", "-"], ["31.02.2021", "01.01.2021"], ["13/13/2020", "1/1/2020"], ["May", "June"], ["+", "1%"],
+    ],
+)  # fmt: skip
+def test_other_texts_stay_categories(values):
+    frame = pandas.DataFrame({"text": values * 20})
+    assert Columns.fit(frame).categories == ["text"]
+    # Of another dtype, as of a Parquet file.
+    assert Columns.fit(frame.astype("category")).categories == ["text"]
+
+
+def test_a_class_has_no_spaces_around_it(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("x,y\n1,Yes \n2,Yes\n3,No\n4, n/a \n")
+    assert Target.fit("y", read_table(path)["y"].dropna()).classes == ["No", "Yes"]
+
+
 def test_the_same_columns_from_plain_data():
     frame = mixed()
     columns = Columns.fit(frame)
