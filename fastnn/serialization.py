@@ -148,8 +148,9 @@ def load(
     The formats are zip checkpoints and those of PyTorch before 1.6. Tensors of other devices are loaded to the CPU.
 
     ``weights_only=False`` loads objects of any class that can be imported, as ``pickle.load`` does. **A file can then
-    run any code**, so use it only for files that you trust. Other files may need 64 times their size and 2 MB of memory at
-    most, which only compressed checkpoints of zeros and the like exceed. A whole module saved by PyTorch cannot be loaded.
+    run any code**, so use it only for files that you trust. Other files may need 64 times their size and 2 MB of memory
+    at most, which only compressed checkpoints of zeros and the like exceed. A whole module saved by PyTorch cannot be
+    loaded.
     ``fastnn.serialization.add_safe_globals`` allows single classes with ``weights_only=True``.
 
     Args:

@@ -53,6 +53,16 @@ def pytest_collection_modifyitems() -> None:
         raise pytest.UsageError("FASTNN_REQUIRE_TORCH is set, and PyTorch is not installed")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Let two processes share the files of the whole suite; not with `-n 0`, nor for files that are named."""
+    option = config.option
+    is_whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS and not option.collectonly
+    # The option is missing without pytest-xdist.
+    if is_whole and getattr(option, "numprocesses", 0) is None and not option.usepdb and (os.cpu_count() or 1) > 1:
+        option.numprocesses, option.dist = 2, "loadfile"
+
+
 # With at least this many tests the kernels are compiled ahead: fewer tests do not need all of them.
 _MANY = 3000
 _ahead: list[subprocess.Popen[bytes]] = []

@@ -1,4 +1,4 @@
-"""LLVM's code of the kernels that most programs need, shipped with fastnn for three kinds of processors.
+"""LLVM's code of all kernels, shipped with fastnn for three kinds of processors.
 
 The first run on a computer compiles each kernel. Most of that time is Numba's: it finds types and writes LLVM's code,
 which LLVM optimises and turns into machine code. The archives in ``kernels/lowered`` hold the optimised code as text,
