@@ -176,7 +176,7 @@ def train(path: Path | None, epochs: int) -> Any:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the test forks")
 def test_a_process_that_is_killed_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
-    path, epochs = tmp_path / "run.pt", 5 * KILLS + 5
+    path, epochs = tmp_path / "run.pt", 20 * KILLS + 5
     waits = random.Random(0)
     expected = contents(train(None, epochs))
     reached = []
@@ -189,12 +189,18 @@ def test_a_process_that_is_killed_leaves_a_whole_checkpoint(tmp_path: Path) -> N
             with contextlib.suppress(BaseException):
                 train(path, epochs)
             os._exit(0)
-        time.sleep(waits.uniform(0.0, 0.25))
+        # Until it has written at least one checkpoint more, and then at any moment of the next ones.
+        last, patience = reached[-1] if reached else 0, time.monotonic() + 60
+        while not (path.exists() and SavedRun(path).state["epoch"] > last):
+            assert time.monotonic() < patience
+            time.sleep(0.002)
+        time.sleep(waits.uniform(0.0, 0.03))
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        if path.exists():
-            reached.append(SavedRun(path).state["epoch"])
-    assert reached == sorted(reached)
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status), "it had ended before it was killed"
+        reached.append(SavedRun(path).state["epoch"])
+    assert len(reached) == KILLS
+    assert 0 < reached[0] < reached[-1] < epochs
     assert contents(train(path, epochs)) == expected
     print(f"{KILLS} kills, newest checkpoints of epochs {reached}")
 
