@@ -57,9 +57,11 @@ def pytest_collection_modifyitems() -> None:
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Let two processes share the files of the whole suite; not with `-n 0`, nor for files that are named."""
     option = config.option
-    is_whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS and not option.collectonly
+    # The processes call this, too, and must not start more.
+    is_first = "PYTEST_XDIST_WORKER" not in os.environ
+    is_whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS and not (option.collectonly or option.usepdb)
     # The option is missing without pytest-xdist.
-    if is_whole and getattr(option, "numprocesses", 0) is None and not option.usepdb and (os.cpu_count() or 1) > 1:
+    if is_first and is_whole and getattr(option, "numprocesses", 0) is None and (os.cpu_count() or 1) > 1:
         option.numprocesses, option.dist = 2, "loadfile"
 
 

@@ -382,6 +382,8 @@ def _choose_directly(me, objects, count):
 
 # -- A kernel of arrays of one shape ------------------------------------------------------------
 
+# The first word of a kernel's block; the operands follow.
+_OUT = 0
 _KERNEL = Words("; array none hold new_like most operands dtype address is_by_rows extra more")
 
 
@@ -413,9 +415,9 @@ def _launch_directly(me, objects, count):
         if out == 0:
             return out
     block = _kernel_block()
-    put_integer(block, 0, data_of(out))
+    put_integer(block, _OUT, data_of(out))
     for i in range(operands):
-        put_integer(block, 1 + i, data_of(integer(objects, i)))
+        put_integer(block, _OUT + 1 + i, data_of(integer(objects, i)))
     first = 2 + operands
     if integer(table, _KERNEL.is_by_rows) != 0:
         columns = dimension_of(x, ndim_of(x) - 1) if ndim_of(x) > 0 else 1

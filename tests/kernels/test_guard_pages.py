@@ -46,7 +46,6 @@ ELSEWHERE = {
     "paired_loss_gradient": "programs/test_classic_kernels.py",
     "perceptron_predict": "programs/test_classic_kernels.py",
     "perceptron_train": "programs/test_classic_kernels.py",
-    "scale": "kernels/test_norms.py",
     "softmax_error": "programs/test_classic_kernels.py",
     "softmax_rows": "programs/test_classic_kernels.py",
     "sort_columns": "kernels/test_sparse_linear.py",
