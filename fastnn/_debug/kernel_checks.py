@@ -19,6 +19,7 @@ from scipy import special
 from fastnn import kernels
 from fastnn.kernels import self_check
 from fastnn.kernels.activation.fused_activations import CODES, saves_input
+from fastnn.kernels.activation.math_functions import FUNCTIONS
 from fastnn.kernels.matmul.int8 import int8_units, pack_int8
 from fastnn.kernels.matmul.linear import activation_bias_backward
 from fastnn.kernels.matmul.sparse_linear import join_columns, split_columns
@@ -211,6 +212,26 @@ def _elementwise_activations(n: Numbers) -> None:
         n.compare(name, out, f(x.astype(np.float64)))
         kernels.elementwise_backward(dx, dy, x, name, *constants)
         n.compare(f"{name} backward", dx, dy * _slope(f, x), differences=True)
+
+
+@_check
+def _math_functions(n: Numbers) -> None:
+    # The kernels have one dtype; the rounding is that of float32.
+    roundings = 16 * float(np.finfo(np.float32).eps / np.finfo(n.dtype).eps)
+    for name, function in FUNCTIONS.items():
+        above, low = {"acosh": 1.0, "log2": 0.0, "log10": 0.0, "log1p": -0.9}.get(name), -0.9
+        x, y = (n.matrix(low if above is None else above + 0.1, 0.9 if above is None else 2.0) for _ in range(2))
+        operands = [a.astype(np.float32) for a in (x, y)[: function.operands]]
+        out = np.full((ROWS, COLUMNS), np.nan, np.float32)
+        kernels.math_function(out, name, *operands)
+        exact: Any = getattr(special, name) if name in ("erf", "erfc") else getattr(np, _NUMPY_NAMES.get(name, name))
+        n.compare(name, out, exact(*[a.astype(np.float64) for a in operands]), roundings)
+
+
+_NUMPY_NAMES = {
+    "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
+    "atan2": "arctan2",
+}  # fmt: skip
 
 
 @_check

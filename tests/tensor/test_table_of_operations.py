@@ -25,7 +25,7 @@ OWN_TABLE = """
     triplet_margin_with_distance_loss batch_norm group_norm instance_norm layer_norm rms_norm
     dropout alpha_dropout dropout1d dropout2d dropout3d feature_alpha_dropout gumbel_softmax
     bernoulli binomial multinomial normal poisson rand rand_like randint randint_like randn randn_like randperm
-    unravel_index
+    unravel_index interpolate upsample upsample_bilinear upsample_nearest
 """.split()  # noqa: SIM905  # shorter than a list of strings
 # Settings, state, questions about dtypes, and creation from no tensor.
 NO_OPERATION = """

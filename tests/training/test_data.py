@@ -64,11 +64,13 @@ def test_tensor_dataset_of_what_does_not_fit():
     for tensors, error in (
         ((fastnn.zeros(3), fastnn.zeros(4)), ValueError),
         ((fastnn.tensor(1.0),), IndexError),
-        ((), IndexError),
         ((np.zeros(3),), TypeError),
     ):
         with pytest.raises(error):
             TensorDataset(*tensors)
+    # As in PyTorch, one of no tensor can be made, and has no length.
+    with pytest.raises(IndexError):
+        len(TensorDataset())
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64", "uint8", "int64", "bool"])

@@ -168,8 +168,8 @@ def flat_gradients(parameters: Iterable[Tensor]) -> list[np.ndarray]:
 
 
 def scale_arrays(arrays: list[np.ndarray], factor: float) -> None:
-    """Multiply arrays in place by a factor, unless it is 1 or more."""
-    if factor >= 1:
+    """Multiply arrays in place by a factor, unless it is 1 or more; or NaN, as one of the arrays has NaN then."""
+    if not factor < 1:
         return
     for array in arrays:
         if array.dtype.char in "fd" and array.flags.carray:
@@ -184,6 +184,9 @@ def _scale(owners: list[Tensor | None], grads: list[Tensor], max_norm: float, no
         factor = float(max_norm / (norm.detach()._data + norm._data.dtype.type(1e-6)))
     if factor >= 1:
         return
+    if factor != factor:
+        for grad in grads:
+            grad._data *= factor
     scale_arrays(_flat_runs(owners, grads), factor)
     for grad in grads:
         grad._memory.version += 1
