@@ -643,11 +643,17 @@ class Look:
 
 
 def import_kernels() -> None:
-    """Import all modules of kernels: those of optimizers are otherwise imported at their first use."""
+    """Import all modules of kernels, and make those that are otherwise made at their first use."""
     from fastnn import kernels
 
     for info in pkgutil.walk_packages(kernels.__path__, "fastnn.kernels."):
         importlib.import_module(info.name)
+    from fastnn.kernels.activation import elementwise_activations, math_functions
+
+    for name in elementwise_activations.FUNCTIONS:
+        elementwise_activations._kernels(name)
+    for name in math_functions.FUNCTIONS:
+        math_functions._kernel(name)
 
 
 def values_of(kind: type) -> list[Any]:

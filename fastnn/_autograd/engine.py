@@ -15,7 +15,7 @@ import heapq
 import itertools
 import operator
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -274,13 +274,12 @@ class Node:
         """As :meth:`gradients`, of a ``selective`` node."""
         raise NotImplementedError("only selective nodes are asked for some of the gradients")
 
-    def check_read(self) -> None:
-        """RuntimeError for an operand of ``recompute`` that has been written to."""
+    def check_read(self, positions: Iterable[int] | None = None) -> None:
+        """RuntimeError for an operand of ``recompute`` that has been written to; of some of them with positions."""
         assert self.read is not None
         operands, versions = self.read
-        self.check([
-            (t._memory, v, t._data.shape) for t, v in zip(operands, versions, strict=True) if not t._memory.inference
-        ])
+        read = [(operands[i], versions[i]) for i in (range(len(operands)) if positions is None else positions)]
+        self.check([(t._memory, v, t._data.shape) for t, v in read if not t._memory.inference])
 
     def _differentiated(self, recompute: _Recompute, grad: Tensor) -> tuple[Tensor | None, ...]:
         differentiated[0] += 1

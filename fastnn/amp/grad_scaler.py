@@ -253,6 +253,3 @@ class GradScaler:
                 )
             state["_init_scale"], state["_scale"] = self.get_scale(), None
         return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)

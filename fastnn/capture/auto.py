@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -368,12 +368,24 @@ class _ReplayNode(Node):
     # Of the outputs, not the outputs themselves, which hold the node.
     memories: list[Memory]
 
+    def backward(self, grad: Any) -> tuple[Tensor | None, ...]:
+        if type(grad) is Parts and self.run is not None and not self._is_whole(grad):
+            # What only other outputs need may have changed.
+            return self.gradients(grad)
+        return super().backward(grad)
+
     def gradients(self, grad: Any) -> tuple[Tensor | None, ...]:
         if type(grad) is Parts and (_mode.enabled or not self._is_whole(grad)):
             # By eager operations: some outputs have no gradient, or the gradients are to be differentiated.
-            self.check_read()
+            self._check_some(grad)
             return self._from_some(grad)
         return super().gradients(grad) if _mode.enabled else self._replay(grad)
+
+    def _check_some(self, parts: Parts) -> None:
+        """RuntimeError if what the gradients of these outputs need has been written to."""
+        memories, operands = self.lease.recording.needs(parts.grads)
+        self.check([entry for i, entry in enumerate(self.saved) if i in memories])
+        self.check_read(operands | set(range(len(self.edges), len(self.read[0]))))
 
     def _replay(self, grad: Any) -> tuple[Tensor | None, ...]:
         given = (grad,) if type(grad) is not Parts else grad.by_position(len(self.outs))
@@ -396,16 +408,17 @@ class _ReplayNode(Node):
             self.check([entry for entry, at in zip(self.saved, readers, strict=True) if at & wanted])
         return self._replay(grad)
 
-    def _computed(self, inputs: tuple[Tensor, ...]) -> Sequence[Tensor]:
-        """The outputs, by eager operations of these inputs."""
+    def _computed(self, inputs: tuple[Tensor, ...], outputs: Iterable[int] = (0,)) -> Sequence[Tensor]:
+        """The outputs, by eager operations of these inputs; some of them must be the same as before."""
         self.site.give_up(_AGAIN if _mode.enabled else _SOME)
         recording: Recording = self.lease.recording
         with enable_grad():
             result = recording.compute(self.model, inputs)
         results: list[Tensor] = flattened(result)[0]
         # What lies between input and output was computed from numbers that may have changed without a version.
-        for t, out, memory in zip(results, self.outs, self.memories, strict=True):
-            if not memory.version and not np.allclose(t._data, out, rtol=1e-5, equal_nan=True):
+        for i in outputs:
+            is_unchanged = not self.memories[i].version
+            if is_unchanged and not np.allclose(results[i]._data, self.outs[i], rtol=1e-5, equal_nan=True):
                 raise RuntimeError(_CHANGED)
         return results
 
@@ -420,14 +433,14 @@ class _ReplayNode(Node):
             # sum.
             with enable_grad():
                 leaves = tuple([stand_in(t, i, found) for i, t in enumerate(inputs)])
-            results = self._computed(leaves)
+            results = self._computed(leaves, parts.grads)
             roots = [results[i] for i, _ in given]
             hooked = run_backward(roots, [g for _, g in given], True, False, None, inner=True)
             of_inputs = [_wrap(found[i]) if i in found else None for i in range(len(inputs))]
             grads = (*of_inputs, *map(hooked.get, recording.trained))
             return grads if recording.put_in_order is None else recording.put_in_order(grads)
         differentiated[0] += _mode.enabled
-        results = self._computed(inputs)
+        results = self._computed(inputs, parts.grads)
         wanted = {edge for edge in self.edges if edge is not None}
         roots = [results[i] for i, _ in given]
         by_edge = run_backward(roots, [g for _, g in given], True, _mode.enabled, wanted, inner=True)

@@ -244,6 +244,7 @@ class Recording:
     _edges: list[Any]
     _read: list[Memory]
     _readers: list[set[int]] | None
+    _needs: dict[tuple[int, ...], tuple[set[int], set[int]]]
 
     def __init__(
         self, model: Module, guards: Guards, inputs: tuple[Tensor, ...], most_bytes: int = MOST_BYTES
@@ -302,7 +303,7 @@ class Recording:
             self._edges = [edges[k] for k in order]
             is_ordered = order == sorted(order)
             self.put_in_order = None if is_ordered else operator.itemgetter(*order)
-            self._readers = None
+            self._readers, self._needs = None, {}
             self._prepare_back(guards, outs)
 
     def copy(self) -> Recording:
@@ -538,6 +539,20 @@ class Recording:
                     if memory in saved:
                         readers.add(i)
         return self._readers
+
+    def needs(self, outputs: Iterable[int]) -> tuple[set[int], set[int]]:
+        """What the gradients of some outputs read: the positions of memory that must not change, and of operands."""
+        key = tuple(sorted(outputs))
+        found = self._needs.get(key)
+        if found is None:
+            results = [self._results[i] for i in key]
+            saved = _saved(results)
+            # Whether an operand without a gradient is read is not known.
+            found = self._needs[key] = (
+                {i for i, memory in enumerate(self._read) if memory in saved},
+                {i for i, edge in enumerate(self._edges) if edge is None or on_the_way(results, {edge})},
+            )
+        return found
 
     # -- Replays ------------------------------------------------------------------------------
 

@@ -51,7 +51,7 @@ from fastnn.kernels.runtime import launcher, thread_count
 from fastnn.kernels.runtime.program import Program
 from fastnn.nn.module import Module
 from fastnn.nn.module_members import changes, writes
-from fastnn.nn.utils.clip_grad import clip_grad_norm_, flat_gradients, scale_arrays
+from fastnn.nn.utils.clip_grad import clip_grad_norm_, flat_gradients, scale_gradients
 from fastnn.ops.creation import from_numpy
 from fastnn.optim.clip import Clip
 from fastnn.optim.optimizer import Optimizer
@@ -349,7 +349,7 @@ class CompiledStep:
             return
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         try:
-            self._scale(flat_gradients(parameters))
+            self._scale(flat_gradients(parameters), parameters)
             for p in parameters:
                 if p._grad is not None:
                     p._grad._memory.version += 1
@@ -358,10 +358,11 @@ class CompiledStep:
                 p._grad = None
             raise
 
-    def _scale(self, gradients: list[np.ndarray]) -> None:
+    def _scale(self, runs: list[np.ndarray], parameters: list[Any]) -> None:
         """Scale the gradients as ``clip_grad_norm_`` does; the kernels of the update have only read the factor."""
         if self._clip is not None:
-            scale_arrays(gradients, self._clip.factor.item(0))
+            grads = [p._grad for p in parameters if p._grad is not None]
+            scale_gradients(runs, grads, self._clip.factor.item(0))
 
     def _launch_update(self) -> None:
         """The optimizer's step; its kernels clip the gradients that they read, without writing them."""
@@ -477,7 +478,7 @@ class CompiledStep:
                     )
                     # Only the gradients of the last step are left.
                     if found is not None and self._clip is not None:
-                        self._scale(captured.gradients())
+                        self._scale(captured.gradients(), captured.trained)
                 except Uncapturable:
                     found, captured.steps = None, (source, None)
                 except BaseException:
@@ -619,7 +620,7 @@ class CompiledStep:
             replaying = True
             inputs.replay(arrays)
             if self._clip is not None:
-                self._scale(captured.gradients())
+                self._scale(captured.gradients(), captured.trained)
         except BaseException:
             # Ctrl-C may arrive between any two lines. It does not interrupt the replay, which is one call.
             launcher.watch(watcher)

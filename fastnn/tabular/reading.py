@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import errno
+import importlib
 import io
 import itertools
-import lzma
 import os
 import re
 import sys
@@ -20,8 +20,15 @@ import numpy as np
 from fastnn.datasets import load_mnist
 from fastnn.tabular.extras import optional
 
+try:
+    from lzma import LZMAError
+except ImportError:
+    # Python may have been built without it; it then cannot read such files.
+    LZMAError = EOFError  # type: ignore[assignment,misc]  # never raised
+
 # Endings of files that pandas decompresses.
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+_OPENERS = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
 _TEXT = (".csv", ".tsv", ".txt", ".data")
 _PARQUET = (".parquet", ".pq")
 _SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
@@ -182,7 +189,7 @@ def _read_csv(pandas: Any, path: str | os.PathLike[str], encoding: str, header: 
         raise ValueError(f"{path}: not a text in {name}: give its encoding, such as --encoding {other}") from error
     except LookupError as error:
         raise ValueError(f"there is no encoding {encoding!r}, expected one such as utf-8 or latin-1") from error
-    except (EOFError, zipfile.BadZipFile, lzma.LZMAError) as error:
+    except (EOFError, zipfile.BadZipFile, LZMAError) as error:
         raise ValueError(f"{path}: damaged: {_first_line(error)}") from error
     except OSError as error:
         # gzip and bz2 raise it without a number or the name of the file.
@@ -239,13 +246,13 @@ def _start(source: Any) -> bytes:
 def _text(pandas: Any, source: Any, encoding: str) -> IO[str]:
     if isinstance(source, io.BytesIO):
         return io.TextIOWrapper(io.BytesIO(source.getvalue()), encoding=encoding)
-    import bz2
-    import gzip
-
-    opener: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(Path(source).suffix.lower())
-    if opener is None and Path(source).suffix.lower() in _COMPRESSED:
+    ending = Path(source).suffix.lower()
+    if ending not in _COMPRESSED:
+        return open(source, encoding=encoding)
+    if ending not in _OPENERS:
         return io.StringIO("")
-    return (opener or open)(source, "rt", encoding=encoding)
+    opener: Any = importlib.import_module(_OPENERS[ending])
+    return opener.open(source, "rt", encoding=encoding)
 
 
 def _dialect(head: str) -> tuple[str, str]:

@@ -525,7 +525,7 @@ class DirectKernel:
 
 
 class DirectKernels:
-    """Direct kernels by a name and constants, for the first few sets of constants: each is kept for ever.
+    """Direct kernels by a name and constants, for the first few sets of constants: each is kept until the process ends.
 
     Args:
         make: the :class:`DirectKernel` of a name and constants.
@@ -536,7 +536,7 @@ class DirectKernels:
 
     def __init__(self, make: Callable[..., DirectKernel], constants: int) -> None:
         self._make = make
-        # The bits, which tell 0 from -0, and of which NaN is equal to itself.
+        # Bits are compared, not numbers: 0 and -0 differ, and NaN equals itself.
         self._pack = struct.Struct(f"{constants}d").pack
         self._found: dict[tuple[str, bytes], DirectKernel] = {}
 

@@ -37,6 +37,7 @@ from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
 from fastnn.kernels.runtime import compiler, thread_count
+from fastnn.kernels.runtime.python_calls import keep_forever
 from fastnn.kernels.runtime.raw_memory import (
     WORD,
     atomic_add,
@@ -376,7 +377,7 @@ class _Pool:
     def __init__(self, workers: int, runner: CFunc) -> None:
         self._runner = runner
         memory = np.zeros(_SEATS + 16 * (workers + 1), np.int64)
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))
+        keep_forever(memory)
         skip = -memory.ctypes.data % 128 // 8
         self.words = memory[skip : skip + _SEATS + 16 * workers]
         self.address: int = self.words.ctypes.data

@@ -137,7 +137,7 @@ def test_an_interrupted_step_leaves_no_gradient_that_is_not_scaled(monkeypatch: 
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("fastnn.capture.step.scale_arrays", interrupt)
+            patch.setattr("fastnn.capture.step.scale_gradients", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 step(x, y)
         assert all(p.grad is None for p in model.parameters())

@@ -213,3 +213,47 @@ def test_outputs_that_are_dropped_free_the_recording() -> None:
             assert len(site.free) == len(site.made) == 1
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("captured", [True, False])
+@pytest.mark.parametrize(
+    ("changed", "position", "is_error"),
+    [
+        ("critic.weight", 0, False), ("critic.bias", 0, False), ("actor.weight", 1, False), ("actor.weight", 0, True),
+        ("critic.weight", 1, True), ("critic.weight", None, True),
+    ],
+)  # fmt: skip
+def test_a_parameter_that_only_another_output_needs_may_change(
+    lib: Any, changed: str, position: int | None, is_error: bool, captured: bool
+) -> None:
+    if lib is fastnn:
+        fastnn.set_capture(captured)
+
+    class Policy(lib.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk, self.actor, self.critic = lib.nn.Linear(4, 16), lib.nn.Linear(16, 3), lib.nn.Linear(16, 1)
+
+        def forward(self, x: Any) -> Any:
+            h = lib.nn.functional.relu(self.trunk(x))
+            return self.actor(h), self.critic(h)
+
+    try:
+        model, x, found = Policy(), lib.ones(5, 4), []
+        for step in range(6):
+            outs = model(x)
+            if step > 3:
+                with lib.no_grad():
+                    dict(model.named_parameters())[changed].mul_(2)
+            used = outs if position is None else (outs[position],)
+            model.zero_grad()
+            if step > 3 and is_error:
+                with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+                    sum(out.sum() for out in used).backward()
+                continue
+            sum(out.sum() for out in used).backward()
+            found.append(model.trunk.weight.grad.tolist())
+    finally:
+        if lib is fastnn:
+            fastnn.set_capture(True)
+    assert found == found[:1] * len(found)

@@ -216,7 +216,7 @@ LIBRARIES = (
         version="1.9.0",
         trains="an MLP with metrics of classification and regression after each epoch",
         dependencies=("lightning-utilities==0.15.3",),
-        missing="bfloat16 was not tried; metrics of clustering (sparse tensors); metrics of images and audio",
+        missing="metrics of clustering (sparse tensors); metrics of images and audio",
     ),
     Library(
         name="torchsummary",

@@ -114,6 +114,26 @@ def test_total_norm(lib):
     assert p.grad.item() == pytest.approx(2.0, rel=1e-6)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_one_gradient_that_is_not_finite_does_not_stay_in_the_norms(lib, value):
+    """Parameters are neighbours in memory with zeros between them, which NaN must not replace."""
+    model = lib.nn.Linear(3, 2)
+
+    def norm():
+        model.zero_grad()
+        model(lib.ones(4, 3)).sum().backward()
+        return lib.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
+
+    before = norm()
+    model.zero_grad()
+    model(lib.ones(4, 3)).sum().backward()
+    model.weight.grad[0, 0] = value
+    lib.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    assert np.isnan(model.weight.grad[0, 0].item())
+    assert np.isnan(model.bias.grad[0].item()) == np.isnan(value)
+    assert norm() == before
+
+
 def test_old_name_of_clip(lib):
     p = lib.nn.Parameter(lib.zeros(1))
     with pytest.warns(FutureWarning, match="deprecated"):

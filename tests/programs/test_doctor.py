@@ -13,7 +13,6 @@ from cross_compile import import_kernels, values_of
 from fastnn._cli import doctor
 from fastnn._cli import main as cli
 from fastnn._debug import core_latency, kernel_checks
-from fastnn.kernels.activation import elementwise_activations
 from fastnn.kernels.matmul.gemm import GEMM
 from fastnn.kernels.runtime import cache, compiler, launcher
 
@@ -22,9 +21,6 @@ DOES_NOTHING = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(lambda args, t, n: 
 
 def _all_kernels() -> list[compiler.Kernel]:
     import_kernels()
-    # They are made at their first use.
-    for name in elementwise_activations.FUNCTIONS:
-        elementwise_activations._kernels(name)
     return [k for k in values_of(compiler.Kernel) if k.function.__module__.startswith("fastnn.kernels.")]
 
 

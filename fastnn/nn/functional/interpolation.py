@@ -183,6 +183,7 @@ def interpolate(
                 "Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires a 4-D tensor as "
                 "input"
             )
+        # A filter for smaller images, which no program of MLPs has asked for.
         raise NotImplementedError("fastnn interpolates with antialias=False only")
     _check_mode(mode, ndim)
     if min(*sizes, *input.shape[1:]) <= 0:
@@ -197,10 +198,12 @@ def interpolate(
         return _resized(input.float(), mode, sizes, scales, bool(align_corners)).to(input.dtype)
     if kind == np.uint8 and mode.startswith("nearest"):
         return _resized(input, mode, sizes, scales, False)
+    # PyTorch's kind of error, and its text for other dtypes.
     raise NotImplementedError(f'"interpolate" not implemented for {input.dtype} in mode {mode!r}')
 
 
 def _check_mode(mode: str, ndim: int) -> None:
+    # PyTorch's kind of error and its text.
     if mode in _NDIM and 3 <= ndim <= 5:
         if ndim != _NDIM[mode]:
             raise NotImplementedError(f"Got {ndim}D input, but {mode} mode needs {_NDIM[mode]}D input")

@@ -167,11 +167,16 @@ def flat_gradients(parameters: Iterable[Tensor]) -> list[np.ndarray]:
     return _flat_runs(*_with_gradients(parameters))
 
 
-def scale_arrays(arrays: list[np.ndarray], factor: float) -> None:
-    """Multiply arrays in place by a factor, unless it is 1 or more; or NaN, as one of the arrays has NaN then."""
-    if not factor < 1:
+def scale_gradients(runs: list[np.ndarray], grads: Iterable[Tensor], factor: float) -> None:
+    """Multiply gradients in place by a factor, unless it is 1 or more.
+
+    Args:
+        runs: their memory as arrays, from :func:`_flat_runs`.
+    """
+    if factor >= 1:
         return
-    for array in arrays:
+    # NaN times the zeros between two gradients would stay there, and in each norm from then on.
+    for array in runs if factor == factor else [grad._data for grad in grads]:
         if array.dtype.char in "fd" and array.flags.carray:
             kernels.scale(array, factor)
         else:
@@ -184,10 +189,7 @@ def _scale(owners: list[Tensor | None], grads: list[Tensor], max_norm: float, no
         factor = float(max_norm / (norm.detach()._data + norm._data.dtype.type(1e-6)))
     if factor >= 1:
         return
-    if factor != factor:
-        for grad in grads:
-            grad._data *= factor
-    scale_arrays(_flat_runs(owners, grads), factor)
+    scale_gradients(_flat_runs(owners, grads), grads, factor)
     for grad in grads:
         grad._memory.version += 1
 
