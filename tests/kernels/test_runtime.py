@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from helpers import (
@@ -23,13 +24,13 @@ from helpers import (
     no_launch,
     read_only,
 )
-from numba.core import event
+from numba.core import event, registry
 
 from fastnn import kernels
 from fastnn.kernels.activation import fused_activations as activations
 from fastnn.kernels.llvm import micro_kernel, simd
 from fastnn.kernels.reduce import reductions
-from fastnn.kernels.runtime import cache, checks, compiler, launcher, thread_count
+from fastnn.kernels.runtime import cache, checks, compiler, cpu, launcher, lowered, thread_count
 from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, Words, array, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
 
@@ -409,6 +410,11 @@ def test_threads_that_need_a_kernel_at_once_compile_it_once(uncached):
 
 
 def assembly_of(kernel):
+    """The assembly of the code that programs run: of the shipped code, if this processor has some."""
+    codegen = registry.cpu_target.target_context.codegen()
+    shipped = lowered.find(kernel.name, lowered.Origin(cpu.find_vectors(codegen), cache.settings_text()))
+    if shipped is not None:
+        return codegen._tm.emit_assembly(llvm.parse_assembly(shipped[0]))
     code = kernel._code
     if code is None or code.cache_hits:
         # Not compiled by this process.
